@@ -10,7 +10,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -70,6 +70,7 @@ def narrowed(each: Each, found: Sequence[Shades], groups: Sequence[Group], spans
     count = len(groups[0].direction)
     result = Narrowed(np.zeros((len(found), count), dtype=bool))
     waiting = deque((group, 0, count) for group in groups)
+    rest: Sequence[Any] | None = None
     for _ in range(PASSES * math.ceil(math.log2(count))):
         if not waiting:
             break
@@ -83,7 +84,11 @@ def narrowed(each: Each, found: Sequence[Shades], groups: Sequence[Group], spans
         for k, (exact, shades) in enumerate(zip(known, found, strict=True)):
             if exact is not None:
                 _compare(result, k, exact, shades.exact, group._replace(direction=direction), spans, bits)
-        if len(moving) > 1 and not all(known):
+        if all(known):
+            continue
+        if rest is None:  # a row that isn't known where nothing moves isn't along any part
+            rest = each(np.zeros(count)) or [None] * len(found)
+        if len(moving) > 1 and any(r and not one for r, one in zip(rest, known, strict=True)):
             cut = _cut(moving, spans)
             waiting += [(group, start, cut), (group, cut, stop)]
     return result

@@ -48,7 +48,7 @@ from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.entries import OF_TENSORS, RESIDUE, Evidence
 from gradcheck_cli.verdict.shade import Shade, Shades
 from gradcheck_cli.verdict.truth import Kind, Truth, regular
-from gradcheck_cli.verdict.truths import Truths
+from gradcheck_cli.verdict.truths import Truths, regular_ball
 
 BOTH = 2
 """A forward and a backward pass take so many times what the forward pass takes, or more."""
@@ -306,7 +306,10 @@ class Reverse(Search):
             return known
         if k not in self._seen:
             self.expect(0.0 if k in self._rounded else (1 + BOTH) * self._once)  # in two layers
-            self._seen[k] = sharply(self.form, self.precisions, partial(self._repeated, k), self.spans)
+            own = self.truth is self and self.other is None
+            truths = [regular_ball(truth) for truth in self._truths[k]] if own else ()
+            run = self._rounded.pop(k, None)
+            self._seen[k] = sharply(self.form, self.precisions, partial(self._repeated, k), self.spans, truths, run)
             if self.truth is not self and self.strange(self.map(self.map.leaves())):
                 self._outside = Doubt("forward", self.otherwise)
                 return self._followed(k, index)
@@ -333,8 +336,7 @@ class Reverse(Search):
             return Shade(exact, exact + column_ball(0.0, 0.0, reach))
 
     def _repeated(self, k: int, layers: Sequence[Layer]) -> Followed:
-        known = self._rounded.pop(k, None)
-        return known or self.runs.backward(layers, [self.runs.exact] * len(layers), [self.rows[k]], kept=len(layers))
+        return self.runs.backward(layers, [self.runs.exact] * len(layers), [self.rows[k]], kept=len(layers))
 
     def _meant(self, k: int, indices: Sequence[int]) -> list[Ball]:
         """The exact side of some entries with the slack that the code's constants, and the numbers that it keeps, leave."""

@@ -290,9 +290,15 @@ class Followed:
         return self._mark != UNMARKED
 
     @property
+    def decided(self) -> bool:
+        """Whether no float left the range, and no decision hung on rounding: nothing that was noted hangs on what constants
+        may mean."""
+        return not (self.ranged or self._marks["turned"] or self._marks["loose"])
+
+    @property
     def eventless(self) -> bool:
-        """Whether no float left the range, all was followed, and no decision hung on rounding."""
-        return not (self.ranged or self._opaque or self._pinned or any(self._marks.values()))
+        """The same, where all was followed, and nothing was noted."""
+        return self.decided and not (self._opaque or self._pinned or self._marks["narrowed"])
 
     def of_row(self, row: int) -> Followed:
         """The same, of one row alone."""
@@ -310,6 +316,11 @@ class Followed:
 def layers_of(form: Format) -> list[Layer]:
     """What the verdict wants to know of results: see `Followed.shades`."""
     return [Exact(), Rounded(form)]
+
+
+def plain_layers_of(form: Format) -> list[Layer]:
+    """The same, with the code's constants as the floats that they are."""
+    return [Precise(), Rounded(form)]
 
 
 def unlimited(form: Format) -> list[Layer]:

@@ -35,7 +35,7 @@ from gradcheck_cli.maps.narrowing import Group, narrowed
 from gradcheck_cli.maps.outside import UNSEEN, Doubt, moving
 from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, SINGULAR, Probe, tight
 from gradcheck_cli.maps.quotient import COARSE
-from gradcheck_cli.maps.runs import Cells, Followed, layers_of, numpy
+from gradcheck_cli.maps.runs import Cells, Followed, numpy, plain_layers_of
 from gradcheck_cli.maps.second import confirms
 from gradcheck_cli.maps.seen import Seen, joined
 from gradcheck_cli.pool import empty
@@ -240,7 +240,7 @@ class Search(Probe):
     def _in_floats_too(self, floats: Floats) -> Intake | None:
         """A run that knows the derivatives by all entries, in exact arithmetic, and with rounding besides, where rows that are
         more than a few ulps off are pulled back. Returns what was told of it, or is to be told of another run."""
-        inputs, begun, layers = self._tapes(), self.work, [*layers_of(self.form), Directional()]
+        inputs, begun, layers = self._tapes(), self.work, [*plain_layers_of(self.form), Directional()]
         given, some = [self.runs.exact, self.runs.exact, inputs], list[int]()
         intake = self.source.intake
 

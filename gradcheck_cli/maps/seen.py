@@ -2,20 +2,22 @@
 
 Balls of a deep function are worst cases of worst cases: of rounding, and of what constants may mean. Where they are wide the
 run is repeated at more bits, and without what constants may mean: no wrong formula hides behind a bound that a better one
-disproves.
+disproves. A right formula needs none of that: with every constant as the float that it is, its balls meet the exact ones.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
+
+from flint import arb
 
 from gradcheck_cli.algebra.directions import Nudged, Precise
 from gradcheck_cli.algebra.layers import Cell, Layer
 from gradcheck_cli.algebra.number import ZERO, Ball, working
 from gradcheck_cli.floats import Format
-from gradcheck_cli.maps.runs import Followed, layers_of, unlimited
+from gradcheck_cli.maps.runs import Followed, layers_of, plain_layers_of, unlimited
 from gradcheck_cli.verdict.entries import excusable
 from gradcheck_cli.verdict.shade import Shade
 
@@ -46,15 +48,26 @@ class Seen(NamedTuple):
 
 def sharply(
     form: Format,
-    precisions: Iterable[int],
+    precisions: Sequence[int],
     repeated: Callable[[Sequence[Layer]], Followed],
     spans: Mapping[str, slice],
+    truths: Sequence[Ball | None] = (),
+    known: Followed | None = None,
 ) -> Seen:
     """What is seen of the first row of a run in given layers, at the first precision at which it is sharp, or the last. The
-    results of each name stand at `spans`."""
-    sharp = SHARP * form.unit_roundoff
+    results of each name stand at `spans`. `truths`: the exact side of all of them, None where there is none; nothing where it
+    is of other code, whose constants may differ. `known`: such a run in `plain_layers_of`, at the first precision."""
+    sharp, told = SHARP * form.unit_roundoff, bool(truths) and all(truth is not None for truth in truths)
     for bits in precisions:
         with working(bits):
+            if told:
+                run, known = known or repeated(plain_layers_of(form)), None
+                exact, rounded = (joined(found, spans) for found in run.gradients[0])
+                wide = widest(exact) > sharp
+                if not wide and run.decided and all(map(arb.overlaps, exact, truths)):
+                    return Seen(run, exact, rounded)
+                if wide and bits != precisions[-1]:
+                    continue  # what constants may mean makes it no sharper
             run = repeated(layers_of(form))
             exact, rounded = (joined(found, spans) for found in run.gradients[0])
             scaled = joined(repeated(unlimited(form)).gradients[0][1], spans) if run.ranged else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
@@ -130,6 +131,10 @@ class Entries:
         far = self.truths.certified & (not self.limits.given)
         if self.floats is None:
             far &= self.truths.apart_from_zero
+        elif not self.limits.given:  # nor does a nan settle anything where there is a derivative
+            lost = self._waiting[np.isnan(self.floats[self._waiting])]
+            lost = lost[self.truths.alone(lost)]
+            far[lost], self.column.error_ulps[self.start + lost] = True, np.nan
         waiting = self._waiting[far[self._waiting]].tolist()
         for index in self._waiting[~far[self._waiting]].tolist():
             self.checkpoint()
@@ -152,8 +157,8 @@ class Entries:
         floats = self.floats[waiting]
         matches, lost = explained(floats, words, self.form, shades)
         if limited:
-            self._apart[waiting] = self.truths.held[waiting] & unexplained(floats, words, self.form, shades)
-        certain: npt.NDArray[np.bool_] = self.truths.held[waiting] & (matches if limited else matches | lost)
+            self._apart[waiting] = self.truths.held(waiting) & unexplained(floats, words, self.form, shades)
+        certain: npt.NDArray[np.bool_] = self.truths.held(waiting) & (matches if limited else matches | lost)
         with np.errstate(all="ignore"):
             errors = words.off(floats) / np.abs(words.high)
         here, errors, imprecise = self.start + waiting[certain], errors[certain], ~matches[certain]
@@ -185,7 +190,7 @@ class Entries:
     def wrong(self, waiting: Indices) -> npt.NDArray[np.bool_]:
         """Which of the entries for which the shadow has to speak are a mismatch whatever it says, and only the cause is open:
         their derivative exists, and the float is nan, is missing, or is what nothing explains that passes."""
-        known = self.truths.certified[waiting]
+        known = self.truths.certified[waiting] | self.truths.alone(waiting)
         for place in np.flatnonzero(~known).tolist():
             truth = self.truth(int(waiting[place]))
             known[place] = truth.kind is Kind.REGULAR and not truth.singular
@@ -201,21 +206,21 @@ class Entries:
 
     def share(self, waiting: Indices, like: Detail) -> None:
         """Enter these entries as a mismatch that is `like` another."""
-        truths, floats = (
-            self.truths.pick(waiting),
-            np.full(len(waiting), np.nan) if self.floats is None else self.floats[waiting],
-        )
+        here, shadow = (self.start + waiting).tolist(), None if like.shadow is None else EXACT
+        made: dict[float | None, Detail] = {None: replace(like, shadow=shadow, rounding_error=None, rounded=None)}
+        self.column.verdicts[here] = Verdict.MISMATCH.severity
+        self.column.details |= dict.fromkeys(here, made[None])
+        floats = np.full(len(waiting), np.nan) if self.floats is None else self.floats[waiting]
+        truths = None if np.isnan(floats).all() else self.truths.pick(waiting)
+        if truths is None:
+            return
         with np.errstate(all="ignore"):
-            errors = np.full(len(waiting), np.nan) if truths is None else truths.off(floats) / np.abs(truths.high)
-        errors[~self.truths.held[waiting]] = np.nan
-        self.column.verdicts[self.start + waiting] = Verdict.MISMATCH.severity
-        shadow = None if like.shadow is None else EXACT
-        made: dict[float | None, Detail] = {}
-        for index, error in zip((self.start + waiting).tolist(), errors.tolist(), strict=True):
-            left = error if math.isfinite(error) else None
-            if left not in made:
-                made[left] = replace(like, shadow=shadow, rounding_error=left, rounded=None)
-            self.column.details[index] = made[left]
+            errors = truths.off(floats) / np.abs(truths.high)
+        known = self.truths.held(waiting) & np.isfinite(errors)
+        for index, error in zip(compress(here, known), errors[known].tolist(), strict=True):
+            if error not in made:
+                made[error] = replace(made[None], rounding_error=error)
+            self.column.details[index] = made[error]
 
     def truth(self, index: int) -> Truth:
         """The exact side of an entry."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from flint import arb
 
 from gradcheck_cli.algebra.columns.column import Column, words_of
 from gradcheck_cli.algebra.number import Ball
@@ -92,18 +93,24 @@ class Truths:
         """Forget the words of all others, when nobody judges by them any more; where there are balls, make words of them."""
         words = self.pick(indices) or Column(*np.zeros((3, len(indices))))
         self._at, self._worded = indices, np.zeros(len(self), dtype=bool)
-        for place in np.flatnonzero(~self.settled[indices]).tolist():
+        for place in np.flatnonzero(self.alone(indices)).tolist():
             index = int(indices[place])
-            ball = self._kept.get(index)
-            if ball is not None and not isinstance(ball, Truth) and ball.is_finite():
+            ball = self._kept[index]
+            if ball.is_finite():
                 words.high[place], words.low[place], words.radius[place] = words_of(ball)
                 self._worded[index] = True
-        self.words = words if self.held.any() else None
+        self.words = words if self.certified.any() or self._worded.any() else None
 
-    @property
-    def held(self) -> npt.NDArray[np.bool_]:
-        """Which entries lie within their words."""
-        return self.certified if self._worded is None else self.certified | self._worded
+    def held(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Which of some entries lie within their words."""
+        certified: npt.NDArray[np.bool_] = self.certified[indices]
+        return certified if self._worded is None else certified | self._worded[indices]
+
+    def alone(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Which of some entries have a ball of their own, which is a derivative by formula."""
+        found: npt.NDArray[np.bool_] = ~self.settled[indices]
+        found[found] = [type(self._kept.get(index)) is arb for index in indices[found].tolist()]
+        return found
 
     @property
     def places(self) -> npt.NDArray[np.int64]:

@@ -153,3 +153,20 @@ def test_balls_look_at_what_disagrees_alone(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(Runs, "forward", counting)
     checked(1234)
     assert 0 < len(passes) <= 6
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_what_is_not_known_at_rest_is_not_cut_into_parts(known: bool) -> None:
+    """Where a row has no certain value even if nothing moves, two runs end the search; where it has one at rest, the entry that
+    makes it unknown is found in twice as many as 64 can be halved, and all others are settled."""
+    asked: list[int] = []
+    numbers = Column(np.ones(64), np.zeros(64), np.full(64, 1e-30))
+
+    def each(direction: Any) -> list[Column | None]:
+        asked.append(int(np.count_nonzero(direction)))
+        return [numbers if known and not direction[17] else None]
+
+    group = Group(np.ones(64), 1e-15)
+    seen = narrowed(each, [Shades(numbers, np.zeros(64))], [group], {"x": slice(0, 64)}, 60)
+    assert asked[:2] == [64, 0] and len(asked) == (2 + 2 * 6 if known else 2)
+    assert np.flatnonzero(~seen.right[0]).tolist() == ([17] if known else list(range(64)))

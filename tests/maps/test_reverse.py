@@ -361,7 +361,7 @@ def test_rounding_is_followed_where_the_derivatives_are_known(case: str, monkeyp
     monkeypatch.setattr(Runs, "_seeded", counted)
     function = winding if case == "right" else lambda x: Doubtful.apply(winding(x), case == "wrong")  # type: ignore[no-untyped-call]
     found = checked(function, x=X)
-    assert runs[0] == ["Exact", "Rounded", "Directional"]
+    assert runs[0] == ["Precise", "Rounded", "Directional"]
     verdicts = {c.verdict for c in entries(found)}
     if case == "wrong":
         assert verdicts == {Verdict.MISMATCH} and {c.cause for c in entries(found)} == {Cause.FORMULA}
@@ -369,3 +369,38 @@ def test_rounding_is_followed_where_the_derivatives_are_known(case: str, monkeyp
         assert verdicts == {Verdict.MATCH} and (len(runs) == 1) is (case == "right")
         assert any(c.error_ulps > 64 for c in entries(found))
         assert bool(found.opaque) is (case == "outside")
+
+
+class Respelt(torch.autograd.Function):
+    """0.1*x**2 - 0.3*x, whose backward has 0.2 to `digits` only."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, digits: int) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.digits = digits
+        return 0.1 * x * x - 0.3 * x
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:  # type: ignore[override]
+        (x,) = ctx.saved_tensors
+        return g * (round(0.2 + 1e-12 / 3, ctx.digits) * x - 0.3), None
+
+
+@pytest.mark.parametrize(("digits", "nudged"), [(10, False), (17, True)])
+def test_what_constants_may_mean_is_asked_where_a_formula_is_off(
+    digits: int, nudged: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A right formula that cancels is off by many ulps, and meets the derivative with its constants as they are; of one that
+    doesn't, what constants may mean is followed, and is no excuse for a part in 10**12."""
+    runs: list[str] = []
+    backward = Runs.backward
+
+    def counted(self: Runs, layers: Any, *given: Any, **options: Any) -> Any:
+        runs.extend(type(layer).__name__ for layer in layers)
+        return backward(self, layers, *given, **options)
+
+    monkeypatch.setattr(Runs, "backward", counted)
+    x = torch.tensor([1.5 + 2.0**-40, 1.5 - 2.0**-44], dtype=torch.float64)
+    found = checked(lambda x: Respelt.apply(x, digits), x=x)  # type: ignore[no-untyped-call]
+    assert "Rounded" in runs and ("Nudged" in runs) is nudged
+    assert {c.verdict for c in entries(found)} == {Verdict.MISMATCH if nudged else Verdict.IMPRECISE}

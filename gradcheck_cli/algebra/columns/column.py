@@ -91,8 +91,13 @@ def float_words(ball: Ball, count: int) -> list[float]:
     return found
 
 
+_ZERO = arb(0)
+
+
 def words_of(ball: Ball) -> tuple[float, float, float]:
     """A finite ball as two words and a radius that reaches its ends."""
+    if not float(ball.mid()):  # of far more numbers than any others where derivatives are below the smallest float
+        return 0.0, 0.0, radius_around(_ZERO, ball)
     with ctx.workprec(bits_of(2)):
         high, low = float_words(ball, 2)
         return high, low, radius_around(ball_with((high, low), 0.0), ball)
