@@ -306,7 +306,7 @@ class Reverse(Search):
             return known
         if k not in self._seen:
             self.expect(0.0 if k in self._rounded else (1 + BOTH) * self._once)  # in two layers
-            own = self.truth is self and self.other is None
+            own = self.truth is self and self.other is None and self._truths  # what stands for another is asked without them
             truths = [regular_ball(truth) for truth in self._truths[k]] if own else ()
             run = self._rounded.pop(k, None)
             self._seen[k] = sharply(self.form, self.precisions, partial(self._repeated, k), self.spans, truths, run)

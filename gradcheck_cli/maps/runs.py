@@ -291,14 +291,14 @@ class Followed:
 
     @property
     def decided(self) -> bool:
-        """Whether no float left the range, and no decision hung on rounding: nothing that was noted hangs on what constants
+        """Whether no float left the range, and rounding alone made no decision: nothing that was noted hangs on what constants
         may mean."""
-        return not (self.ranged or self._marks["turned"] or self._marks["loose"])
+        return not (self.ranged or self._marks["turned"])
 
     @property
     def eventless(self) -> bool:
         """The same, where all was followed, and nothing was noted."""
-        return self.decided and not (self._opaque or self._pinned or self._marks["narrowed"])
+        return self.decided and not (self._opaque or self._pinned or any(self._marks.values()))
 
     def of_row(self, row: int) -> Followed:
         """The same, of one row alone."""

@@ -326,3 +326,25 @@ def test_what_is_no_reference(kind: str, options: dict[str, Any], words: str, tm
     with pytest.raises(InputError) as problem:
         TWINS[kind](**target, **given)
     assert words in str(problem.value)
+
+
+class SineOutside(Function):
+    """A sine that NumPy computes, whose backward has the wrong sign where `sign` is -1."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, sign: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.sign = sign
+        return torch.from_numpy(np.sin(x.numpy()))
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:  # type: ignore[override]
+        (x,) = ctx.saved_tensors
+        return ctx.sign * g * torch.cos(x), None
+
+
+@pytest.mark.parametrize(("sign", "verdict"), [(1.0, Verdict.MATCH), (-1.0, Verdict.MISMATCH)])
+def test_what_leaves_torch_is_held_to_a_formula(sign: float, verdict: Verdict) -> None:
+    """What stands for operations that can't be followed is the formula's own run, which nobody has proved by itself."""
+    report = check_function(lambda x: SineOutside.apply(x, sign), at={"x": [1.0, 2.0]}, formula="sin(x)")  # type: ignore[no-untyped-call]
+    assert report.verdict is verdict

@@ -158,7 +158,7 @@ def test_balls_look_at_what_disagrees_alone(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("known", [False, True])
 def test_what_is_not_known_at_rest_is_not_cut_into_parts(known: bool) -> None:
     """Where a row has no certain value even if nothing moves, two runs end the search; where it has one at rest, the entry that
-    makes it unknown is found in twice as many as 64 can be halved, and all others are settled."""
+    makes it unknown is found by two runs for each halving, and all others are settled."""
     asked: list[int] = []
     numbers = Column(np.ones(64), np.zeros(64), np.full(64, 1e-30))
 
