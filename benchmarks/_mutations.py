@@ -75,7 +75,8 @@ JUDGE = {
     "exact/stalls.py": (("(column.high != 0.0) | column.open", "column.high != 0.0"),),
     "verdict/truths.py": (
         ("words.high[place], words.low[place], words.radius[place] = words_of(ball)", "words.high[place] = words_of(ball)[0]"),
-        ("if ball is not None and not isinstance(ball, Truth) and ball.is_finite():", "if ball is not None:"),
+        ("if ball.is_finite():", "if True:"),
+        ("found[found] = [ball is not None and not isinstance(ball, Truth) for ball in kept]", "pass"),
     ),
     "algebra/columns/column.py": (("float(abs(rest).abs_upper()) * UP + SMALLEST", "float(abs(rest).abs_upper()) * UP"),),
     "exact/steps.py": (

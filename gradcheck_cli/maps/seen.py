@@ -11,8 +11,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from flint import arb
-
 from gradcheck_cli.algebra.directions import Nudged, Precise
 from gradcheck_cli.algebra.layers import Cell, Layer
 from gradcheck_cli.algebra.number import ZERO, Ball, working
@@ -64,7 +62,7 @@ def sharply(
                 run, known = known or repeated(plain_layers_of(form)), None
                 exact, rounded = (joined(found, spans) for found in run.gradients[0])
                 wide = widest(exact) > sharp
-                if not wide and run.decided and all(map(arb.overlaps, exact, truths)):
+                if not wide and run.decided and all(x.overlaps(truth) for x, truth in zip(exact, truths, strict=True)):
                     return Seen(run, exact, rounded)
                 if wide and bits != precisions[-1]:
                     continue  # what constants may mean makes it no sharper

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from flint import arb
 
 from gradcheck_cli.algebra.columns.column import Column, words_of
 from gradcheck_cli.algebra.number import Ball
@@ -109,7 +108,8 @@ class Truths:
     def alone(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Which of some entries have a ball of their own, which is a derivative by formula."""
         found: npt.NDArray[np.bool_] = ~self.settled[indices]
-        found[found] = [type(self._kept.get(index)) is arb for index in indices[found].tolist()]
+        kept = map(self._kept.get, indices[found].tolist())
+        found[found] = [ball is not None and not isinstance(ball, Truth) for ball in kept]
         return found
 
     @property
