@@ -302,7 +302,7 @@ SHADOW = {
         ("        if not (away > 0 or away < 0):\n            return value", "        return value"),
     ),
     "maps/outside.py": (
-        ("return next((Doubt(word, OUTSIDE) for word in strange), None)", "return None"),
+        ('return next((Doubt(word, ", ".join(sorted(within[word])) or OUTSIDE) for word in strange), None)', "return None"),
         ('        return Doubt("forward" if forward else "derivative", MOVED)', "        return None"),
         ('return Doubt("forward", WATCHED) if here', "return None if here"),
     ),
@@ -322,7 +322,7 @@ PROVERS = {
     "exact/kinks.py": (
         ("SETTLED = 100\n", "SETTLED = 1\n"),
         ("GROWTH = 1.9\n", "GROWTH = 0.5\n"),
-        ("        jump = here.is_finite() and near.jumps()", "        jump = False"),
+        ("        jump = here.is_finite() and bool(near.jumps)", "        jump = False"),
         ("if all(abs(s - third) <= before + noise for s in stretched):", "if True:"),
         ("EQUAL = 100\n", "EQUAL = 1\n"),
         ("self.found(wrt[:-1]).kind is Kind.REGULAR", "True"),
