@@ -161,15 +161,16 @@ class Surroundings:
 
     def _module(self, name: str, module: nn.Module) -> None:
         for prefix, part in module.named_modules(prefix=name, remove_duplicate=False):
+            path = f"{prefix}." if prefix else ""
             constant = getattr(part, "padding_idx", None) is not None or getattr(part, "scale_grad_by_freq", False)
             for key, parameter in part._parameters.items():
                 if parameter is not None:
                     put = None if constant else partial(part._parameters.__setitem__, key)
-                    self._add(f"{prefix}.{key}" if prefix else key, parameter, put)
+                    self._add(path + key, parameter, put)
             held = ((key, value) for key, value in list(vars(part).items()) if not key.startswith("_"))
             for key, value in held:  # not registered: in a list, say
                 if isinstance(value, Tensor | MutableSequence | MutableMapping):
-                    self._add(f"{prefix}.{key}" if prefix else key, value, partial(setattr, part, key))
+                    self._add(path + key, value, partial(setattr, part, key))
             self.buffers += [(part._buffers, key) for key, buffer in part._buffers.items() if buffer is not None]
 
 

@@ -63,9 +63,10 @@ def outside(map: Map, derive: Derive, directions: Iterable[Tensors], clean: bool
     if map.stops:  # numbers from what is constant are constants
         map = replace(map, call=_held(map.call))
     here = _logged(map, derive, known)
-    if clean and here is not None and not here[1]:
-        return None
-    return Doubt("forward", WATCHED) if here is None else moving(map, *here, derive, known)
+    if here is None:
+        return Doubt("forward", WATCHED)
+    forward, derivative = here
+    return None if clean and not derivative.found else moving(map, forward.found, derivative.found, derive, known)
 
 
 def moving(
@@ -80,13 +81,13 @@ def moving(
         return None
     places = (map.at(_moved(map.inputs, step, zeros)) for step, zeros in _STEPS)
     again = derive if derivative else forwards  # a derivative that takes in nothing here takes in nothing that counts
-    within: dict[str, set[str]] = {}
-    there = next(filter(None, (_logged(place, again, known, within) for place in places)), None)
+    there = next(filter(None, (_logged(place, again, known) for place in places)), None)
     constants = forward | derivative
     if there is None:
         return Doubt("forward" if forward else "derivative", MOVED)
-    strange = (word for word, found in zip(("forward", "derivative"), there, strict=True) if not found <= constants)
-    return next((Doubt(word, ", ".join(sorted(within[word])) or OUTSIDE) for word in strange), None)
+    passes = zip(("forward", "derivative"), there, strict=True)
+    strange = ((word, taken.within) for word, taken in passes if not taken.found <= constants)
+    return next((Doubt(word, ", ".join(sorted(within)) or OUTSIDE) for word, within in strange), None)
 
 
 def _held(call: Call) -> Call:
@@ -106,22 +107,25 @@ def _moved(inputs: Tensors, step: float, zeros: bool) -> dict[str, Tensor]:
     return {name: x + step * (torch.where(x == 0, 1, x) if zeros else x) for name, x in inputs.items()}
 
 
-def _logged(
-    map: Map, derive: Derive, known: Iterable[Tensor], within: dict[str, set[str]] | None = None
-) -> tuple[set[str | bytes], set[str | bytes]] | None:
-    """What the forward pass, and what the derivative took in besides; None where it fails. `within` gets the names of the
-    operations in which either was."""
+class _Taken(NamedTuple):
+    """What a pass took in, and the names of operations that aren't torch's own in which that was."""
+
+    found: set[str | bytes]
+    within: set[str]
+
+
+def _logged(map: Map, derive: Derive, known: Iterable[Tensor]) -> tuple[_Taken, _Taken] | None:
+    """What the forward pass, and what the derivative took in besides; None where it fails."""
     watching, intake = _Plainly(), Intake()
     intake.know([*map.inputs.values(), *known])
-    forward: set[str | bytes] = set()
-    first: set[str] = set()
+    forward = _Taken(set(), set())
 
     def call(leaves: Tensors) -> Tensors:
         intake.know(leaves)
         outputs = map.call(leaves)
         intake.take(outputs)
-        forward.update(intake.found)
-        first.update(intake.within)
+        forward.found.update(intake.found)
+        forward.within.update(intake.within)
         return outputs
 
     try:
@@ -129,9 +133,7 @@ def _logged(
             intake.take(list(derive(replace(map, call=call))))
     except Exception:  # whatever a user's code raises
         return None
-    if within is not None:
-        within |= {"forward": first, "derivative": intake.within - first}
-    return forward, intake.found - forward
+    return forward, _Taken(intake.found - forward.found, intake.within - forward.within)
 
 
 class _Plainly(Watching):

@@ -67,8 +67,8 @@ class Graph:
         self.everything = everything
         self.cuts: dict[Cut, None] = {}
         self._waiting: tuple[Cut, list[Tensor]] | None = None  # what torch may turn out to have cut off
-        self._outside = Memory()
-        self._shared = Memory()  # what tensors of the graph use too
+        self._outside = Spans()
+        self._shared = Spans()  # what tensors of the graph use too
         self._inputs: dict[int, Tensor] = {}
         self._reached: dict[Any, bool] = {}
         self._entered = False  # an argument of the operation that runs is made of inputs; where a graph is recorded, through it
@@ -193,7 +193,7 @@ class Graph:
         return self._reached[tensor.grad_fn]
 
 
-class Memory:
+class Spans:
     """Entries of storages, those of the tensors that were added, and what was said of each."""
 
     def __init__(self) -> None:

@@ -77,18 +77,14 @@ class Watching(TorchDispatchMode):
         if intake is None:
             return self.watched(known, func, args, kwargs)
         intake.take((args, kwargs))
-        if known.foreign:  # made of others, which are told of; what none of them has made is opaque by this one's name
-            before = len(intake.found)
-            result = self.watched(known, func, args, kwargs)
-            if len(intake.found) > before:
-                intake.within.add(known.name)
-            intake.know(result)
-            return result
-        self.intake = None  # whatever runs within it, it is one operation
+        before = len(intake.found)
+        self.intake = intake if known.foreign else None  # whatever runs within one of torch's own, it is one operation
         try:
             result = self.watched(known, func, args, kwargs)
         finally:
             self.intake = intake
+        if len(intake.found) > before:  # made by none of those within
+            intake.within.add(known.name)
         intake.know(result)
         return result
 

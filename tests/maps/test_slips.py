@@ -466,20 +466,6 @@ class Bias(Function):
         return g.sum(1), g
 
 
-class Averaged(Function):
-    """Rows of x by an index that names one twice; gradients are averaged where they have to be added."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.shape = x.shape
-        return x[[0, 2, 0]]
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> Tensor:
-        index, counts = torch.tensor([0, 2, 0]), torch.tensor([[2.0], [1.0], [1.0], [1.0]], dtype=g.dtype)
-        return torch.zeros(ctx.shape, dtype=g.dtype).index_add(0, index, g) / counts
-
-
 class Chosen(Function):
     """Rows of x by an index that names one twice; gradients are put where they have to be added."""
 
@@ -493,6 +479,15 @@ class Chosen(Function):
         found = torch.zeros(ctx.shape, dtype=g.dtype)
         found[[0, 2, 0]] = g
         return found
+
+
+class Averaged(Chosen):
+    """The same; gradients are averaged."""
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        index, counts = torch.tensor([0, 2, 0]), torch.tensor([[2.0], [1.0], [1.0], [1.0]], dtype=g.dtype)
+        return torch.zeros(ctx.shape, dtype=g.dtype).index_add(0, index, g) / counts
 
 
 def _softmax(x: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from gradcheck_cli.algebra.number import working
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.maps.constants import Constants
 from gradcheck_cli.shadow.mode import SHARED, Shadow
-from gradcheck_cli.shadow.stops import Memory
+from gradcheck_cli.shadow.stops import Spans
 
 
 class Inside(Function):
@@ -155,7 +155,7 @@ def test_memory_is_of_entries(one: Callable[[Tensor], Tensor], other: Callable[[
     """A tensor is among those that were added where it has an entry with them in common, not where it has their storage."""
     x = torch.arange(12.0).reshape(3, 4)
     common = set(one(x).flatten().tolist()) & set(other(x).flatten().tolist())
-    memory = Memory()
+    memory = Spans()
     memory.add(one(x), "first")
     assert (other(x) in memory) == bool(common)
     memory.add(x, "all")
