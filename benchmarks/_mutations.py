@@ -302,7 +302,7 @@ SHADOW = {
         ("        if not (away > 0 or away < 0):\n            return value", "        return value"),
     ),
     "maps/outside.py": (
-        ('return next((Doubt(word, ", ".join(sorted(within)) or OUTSIDE) for word in strange), None)', "return None"),
+        ('return next((Doubt(word, ", ".join(sorted(within)) or OUTSIDE) for word, within in strange), None)', "return None"),
         ('        return Doubt("forward" if forward else "derivative", MOVED)', "        return None"),
         ('return Doubt("forward", WATCHED) if here', "return None if here"),
     ),
