@@ -304,7 +304,7 @@ SHADOW = {
     "maps/outside.py": (
         ('return next((Doubt(word, ", ".join(sorted(within)) or OUTSIDE) for word, within in strange), None)', "return None"),
         ('        return Doubt("forward" if forward else "derivative", MOVED)', "        return None"),
-        ('return Doubt("forward", WATCHED) if here', "return None if here"),
+        ('return Doubt("forward", WATCHED)', "return None"),
     ),
 }
 """What follows the operations."""
