@@ -116,6 +116,8 @@ JUDGE = {
         ("if low - slack <= autograd <= high + slack or", "if low - 1e3 * slack - 1 <= autograd <= high + slack + 1 or"),
         ("if low - slack <= autograd <= high + slack or", "if low + slack < autograd < high - slack or"),
         (" if math.isfinite(autograd) or not slopes else None\n", "\n"),
+        ("or truth.free or truth.mixed or len(slopes) < 2", "or truth.free or len(slopes) < 2"),
+        ('return near[0] if len(near) == 1 else "both" if near', "return near[0] if near"),
         ("admissible = hull.overlaps(shade.exact) and", "admissible = True and"),
         ("self.certified and bool(shade.exact.overlaps(truth.ball))", "self.certified"),
         ("self.wrong_formula = self.certified and not self.right_formula", "self.wrong_formula = False"),
@@ -412,6 +414,8 @@ PROVERS = {
         ("self.other = self._known = meant.prover", "pass"),
         ("None if meant.written is not None else other", "None"),
         ("jump = bool(abs(apart) > two_to(-QUOTIENT_STEP // 2))", "jump = True"),
+        ("        if self.across:\n", "        if False:\n"),
+        ("SIGNED = two_to(-2 * EXPONENTS[-1])", "SIGNED = -two_to(-2 * EXPONENTS[-1])"),
         ("        if not any(suspects.values()):\n            return {}", "        return {}"),
     ),
     # -- what is meant

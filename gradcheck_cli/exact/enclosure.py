@@ -33,7 +33,7 @@ from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.chain import Chain, Stage
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, canonical, substitute
-from gradcheck_cli.verdict.truth import Kind, Truth
+from gradcheck_cli.verdict.truth import Kind, Truth, held
 from gradcheck_cli.verdict.truths import Truths
 
 GUARD_BITS = 8
@@ -51,8 +51,6 @@ _HUGE = arb(2) ** 1025
 
 
 SIDE = "torch's value is that on one side of a jump, where the derivative along it isn't certified"
-ACROSS = ("torch's value is the limit from the left", "torch's value is the limit from the right")
-"""By whether torch's value lies to the right of a jump, where the function's own doesn't: a zero has a sign."""
 
 
 def tight(ball: Ball, form: Format) -> bool:
@@ -189,7 +187,7 @@ class Enclosure:
             if len(inputs) == 1 and all(wrt == (self.chain.output,) for wrt in others):
                 self._stepped = inputs[0]
                 name = self.derivatives[self._stepped][0]
-                self._steps_of = Steps(trees[0], names, names[self.chain.inputs.index(name)])
+                self._steps_of = Steps(trees[0], names, names[self.chain.inputs.index(name)], name)
         assert self._outside is not None and self._sizes is not None
         self._many.certify(given, found, self._evaluate)
         nowhere = self._outside.among(given, ~found[0].settled, self._evaluate)
@@ -319,7 +317,7 @@ class Enclosure:
     def seen_from(self, side: Mapping[str, Ball], point: Mapping[str, float], wrt: Wrt) -> Truth | Ball:
         """The derivative along a jump as it is on one side of it, where the point moved by `side` lies."""
         for name in side.keys() & set(wrt):
-            return Truth(Kind.NONDIFFERENTIABLE, jump=True, text=ACROSS[bool(side[name] > 0)])
+            return Truth(Kind.NONDIFFERENTIABLE, jump=True, text=held(1 if side[name] > 0 else -1, name, "torch's"))
         with ctx.workprec(ENCLOSURE[1]):
             ball = self._witness.derivative({name: arb(x) + side.get(name, 0) for name, x in point.items()}, wrt)
         return Truth(Kind.UNKNOWN, singular=True, text=SIDE) if ball is None or not tight(ball, self.form) else ball

@@ -19,7 +19,7 @@ from flint import arb, ctx
 
 from gradcheck_cli.algebra.number import NAN, Ball
 from gradcheck_cli.exact.values import NOWHERE, Line, Wrt
-from gradcheck_cli.verdict.truth import HELD, Kind, Truth
+from gradcheck_cli.verdict.truth import Kind, Truth, held
 
 EXPONENTS = (1200, 1600, 2400)
 """Of the steps. From step to step a quotient that grows like log(h) changes by twice as much (2400 - 1600 is twice 1600 -
@@ -208,8 +208,9 @@ class _Search:
             text = LOWER if not lower else "the mixed derivative is unbounded here"
             return Truth(Kind.NONDIFFERENTIABLE, singular=True, free=True, text=text)
         return Truth(
-            Kind.NONDIFFERENTIABLE, left=left, right=right, singular=True, jump=jump, text=HELD[near.held] if jump else None
-        )
+            Kind.NONDIFFERENTIABLE, left=left, right=right, singular=True, jump=jump, mixed=len(sides) > 2,
+            text=held(near.held, wrt[0]) if jump else None,
+        )  # fmt: skip
 
 
 class _Moved:

@@ -22,7 +22,7 @@ from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import Function
 from gradcheck_cli.language.parser import definition
 from gradcheck_cli.language.tree import Node
-from gradcheck_cli.verdict.truth import HELD, Kind, Truth
+from gradcheck_cli.verdict.truth import Kind, Truth, held
 
 Mask = npt.NDArray[np.bool_]
 
@@ -210,11 +210,11 @@ def beside(program: Program, points: Sequence[Floats], moved: int | None = None)
 
 class Steps:
     """Says of many points at which a formula of numbered inputs, differentiated by one of them, has no derivative, where its
-    sides are known exactly."""
+    sides are known exactly. `along`: what that one is called."""
 
-    def __init__(self, tree: Node, inputs: Sequence[str], wrt: str) -> None:
+    def __init__(self, tree: Node, inputs: Sequence[str], wrt: str, along: str) -> None:
         self._programs = [Program([tree], inputs, Side(side)) for side in (-1.0, 1.0)]
-        self._moved = inputs.index(wrt)
+        self._moved, self._along = inputs.index(wrt), along
 
     def at(
         self, given: Sequence[Floats], places: npt.NDArray[np.int64], settle: Callable[[int], Any]
@@ -227,16 +227,16 @@ class Steps:
         sides = [beside(program, points, self._moved)[0] for program in self._programs]
         left, right = sides
         off = [(side.limit != side.value) | (side.low != 0.0) for side in sides]
-        jump, held = off[0] | off[1], np.subtract(*off, dtype=np.int64)
+        jump, lies = off[0] | off[1], np.subtract(*off, dtype=np.int64)
         known = left.known & right.known & (jump | (left.slope != right.slope))
         made: dict[tuple[float, float, bool, int], Truth] = {}
         found: dict[int, tuple[float, Truth]] = {}
-        parts = (part[known].tolist() for part in (places, left.value, left.slope, right.slope, jump, held))
+        parts = (part[known].tolist() for part in (places, left.value, left.slope, right.slope, jump, lies))
         for place, value, *sort in zip(*parts, strict=True):
             low, high, jumps, side = key = tuple(sort)
             if key not in made:
                 slopes = {"left": arb(low), "right": arb(high)}
-                made[key] = Truth(Kind.NONDIFFERENTIABLE, **slopes, singular=True, jump=jumps, text=HELD[side])
+                made[key] = Truth(Kind.NONDIFFERENTIABLE, **slopes, singular=True, jump=jumps, text=held(side, self._along))
             found[place] = value, made[key]
         certain = np.zeros(len(given[0]), dtype=bool)
         certain[list(found)] = True

@@ -287,6 +287,11 @@ def imag_of(name: str) -> str:
     return f"{name}.imag"
 
 
+def is_imag(entry: str) -> bool:
+    """Whether it is an imaginary part, or an entry of one."""
+    return entry.partition("[")[0].endswith(".imag")
+
+
 def base_of(entry: str) -> str:
     """The input or stage that an entry is one of."""
     name = entry.partition("[")[0]

@@ -296,6 +296,9 @@ class Values(Probe):
         strange = self.truth.strange(self.truth.map(self.truth.map.leaves()))
 
         def truth(name: str, place: int, value: Ball, seen: float) -> Truth | Ball:
+            signed = self.truth.across.get(name, {}).get(place)
+            if signed is not None:
+                return signed
             if place in strange.get(name, ()):
                 return self.truth.unfaithful
             return value if value.is_finite() else unknown if math.isfinite(seen) else nowhere

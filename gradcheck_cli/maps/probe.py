@@ -22,9 +22,10 @@ from gradcheck_cli.algebra.number import NAN, ZERO, Ball, exactly, two_to, worki
 from gradcheck_cli.algebra.precision import CANCELLED, DIRECTIONS, QUOTIENT, QUOTIENT_STEP
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.algebra.tape import Taped
-from gradcheck_cli.exact.kinks import limits
+from gradcheck_cli.exact.kinks import EXPONENTS, limits
 from gradcheck_cli.exact.values import NOWHERE, TINY
 from gradcheck_cli.floats import FORMATS, Floats
+from gradcheck_cli.language.spaces import imag_of, is_imag
 from gradcheck_cli.maps.columns import explain
 from gradcheck_cli.maps.deeper import Deeper
 from gradcheck_cli.maps.held import Held
@@ -64,6 +65,9 @@ SINGULAR_AHEAD = 16
 AROUND = 26
 """Points beside a singular one at which equal entries are told apart: of three, each has each rank at one of them but for a
 chance of 1 in 4,000."""
+
+SIGNED = two_to(-2 * EXPONENTS[-1])
+"""How far from a jump a zero lies that has a sign: as far below the shortest step of a limit as that is below 1."""
 
 SHOWN = 20
 """Entries of a large tensor that are reported at most, besides the worst one."""
@@ -313,6 +317,40 @@ class Probe:
         """What is differentiated, at displaced points: see `Runs.beside`."""
         return self.source.beside(cells) if self.orders is None else self.orders.beside(cells)
 
+    def sided(self, cells: Sequence[Cells]) -> list[dict[str, list[Any]]]:
+        """The same, on the side of a jump that torch has: see `across`."""
+        outputs = self.beside(cells)
+        if self.across:
+            for plain, signed in zip(outputs, self.beside(list(map(self._signed, cells))), strict=True):
+                for name, places in self.across.items():
+                    plain[name] = [signed[name][i] if i in places else cell for i, cell in enumerate(plain[name])]
+        return outputs
+
+    @cached_property
+    def across(self) -> dict[str, dict[int, Ball]]:
+        """The entries of outputs which torch takes for those on one side of a jump, where the function's own lie on another,
+        and their values there: on a branch cut a zero has the sign that its float has (IEEE 754-2019, section 9.2.1: atan2 of
+        -0.0 and a negative number is -pi), or that an operation gave it (conj)."""
+        if self.orders is not None or not any((x == 0.0).any() for x in self._given):
+            return {}
+        with working(DIRECTIONS[0]):
+            own, signed = self.beside([self.runs.exact, self._signed(self.runs.exact)])
+        near = partial(_near, radii=0, share=self.form.unit_roundoff**0.5)
+        found: dict[str, dict[int, Ball]] = {}
+        for name, y in self.map(self.map.leaves()).items():
+            numbers = zip(flat(y), own[name], signed[name], strict=True)
+            places = {i: b for i, (v, a, b) in enumerate(numbers) if not near(a, v) and b.is_finite() and near(b, v)}
+            found |= {name: places} if places else {}
+        return found
+
+    def _signed(self, cells: Cells) -> dict[str, list[Any]]:
+        """The inputs' cells, zeros of the inputs themselves moved to the side that their sign tells."""
+        given = zip(cells.items(), self._given, strict=True)
+        signs = {name: np.copysign(x == 0.0, x).tolist() for (name, _), x in given}
+        return {
+            name: [c + SIGNED * s if s else c for c, s in zip(some, signs[name], strict=True)] for name, some in cells.items()
+        }
+
     def here(self) -> dict[str, list[Any]]:
         """The same at the point, as torch has it."""
         if self.orders is not None:
@@ -416,7 +454,7 @@ class Probe:
         most = SINGULAR if self.orders is None else SINGULAR_AHEAD
         if self._singular > most:
             return Truth(Kind.UNKNOWN, text=f"more than {most} singular entries: not examined")
-        names, lines, scale = _named([*self.ahead(part), direction])
+        names, lines, scale = _named([*self.ahead(part), direction], self._upright)
         moving_inputs = np.abs(self._inputs()[np.any([line != 0 for line in lines.values()], axis=0)])
         size = float(np.max(moving_inputs, initial=0.0))  # it decides on the precision
         try:
@@ -477,6 +515,10 @@ class Probe:
         direction[indices] = np.ldexp(draw.integers(2 ** (DRAWN - 1), 2**DRAWN, len(indices)) * 2.0**-DRAWN, exponents)
         return direction
 
+    def _upright(self, direction: Floats) -> bool:
+        """Whether imaginary parts alone move along a direction."""
+        return all(is_imag(name) for name, span in self.spans.items() if direction[span].any())
+
     def _inputs(self) -> Floats:
         return np.concatenate(self._given)
 
@@ -512,7 +554,7 @@ class _Line:
         """At several, in one pass."""
         cells = list(map(self._cells, offsets))
         try:
-            outputs = self._probe.beside(cells)
+            outputs = self._probe.sided(cells)
         except Exception:  # what the code refuses beside the point (an assertion about its arguments) has no value there
             return [NAN] if len(offsets) == 1 else [self(point, some) for some in offsets]
         for found in outputs:
@@ -534,14 +576,16 @@ class _Line:
         return self._probe.displaced([(self._lines[name], by) for name, by in offsets.items()])
 
 
-def _named(directions: Sequence[Floats]) -> tuple[tuple[str, ...], dict[str, Floats], Ball]:
-    """A name for each direction, the same for parallel ones; the direction of each name; and what the derivative along the
-    given ones is as a multiple of that along these."""
+def _named(directions: Sequence[Floats], upright: Callable[[Floats], bool]) -> tuple[tuple[str, ...], dict[str, Floats], Ball]:
+    """A name for each direction, the same for parallel ones, that of an imaginary part where it is upright; the direction of
+    each name; and what the derivative along the given ones is as a multiple of that along these."""
     names: list[str] = []
     lines: dict[str, Floats] = {}
     scale = exactly(1)
     for direction in directions:
-        name = next((n for n, line in lines.items() if _ratio(direction, line) is not None), f"t{len(lines)}")
+        name = next((n for n, line in lines.items() if _ratio(direction, line) is not None), None)
+        if name is None:
+            name = imag_of(f"t{len(lines)}") if upright(direction) else f"t{len(lines)}"
         lines.setdefault(name, direction)
         scale *= _ratio(direction, lines[name])
         names.append(name)

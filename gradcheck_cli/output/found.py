@@ -17,6 +17,7 @@ from gradcheck_cli.output.sources import named_in, spelled
 from gradcheck_cli.verdict.column import NUMBERS, UNEXAMINED, Check, Column
 from gradcheck_cli.verdict.entries import NO_DIGIT
 from gradcheck_cli.verdict.report import Report
+from gradcheck_cli.verdict.truth import sides_of
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 FORMULA_WIDTH = 180
@@ -167,12 +168,17 @@ def _shown(column: Column, index: int) -> tuple[_Blame, str]:
     """What an entry shows: verdict, cause and blame; and what is told of it, whatever the numbers in that."""
     detail = column.detail(index)
     told = NUMBERS.sub("#", _APART.sub("#", (detail.text or "").removeprefix(NO_DIGIT).removeprefix("; ")))
+    if detail.cause is None and not (detail.left is detail.right is None):
+        told = told or _KINK
     known = detail.stage or detail.operation or told or detail.cause is None
     about = "" if known and column.kind != "convention" else column.quantity
     claim = None if column.claim is None else NUMBERS.sub("#", column.claim)
     verdict = int(column.verdicts[index])
     return _Blame(verdict, detail.cause, detail.stage, detail.operation, about, claim, detail.witness), told
 
+
+_KINK = "one-sided derivatives"
+"""What a kink tells that has no text."""
 
 _APART = re.compile(r"the (backward|derivative|jvp) of |(?<=along )\S+(?= it is )")
 """Where texts that say the same differ besides numbers: the mode that is blamed, the entry along which a quotient was taken."""
@@ -205,7 +211,7 @@ def _finding(group: _Group, places: Places, verbose: bool, said: set[str]) -> Fi
         detail = _ITSELF.sub(r"\1; ", detail)
     told = detail.split("; ")
     placed = [spelled(text) for text in told if _RULE.fullmatch(text)]
-    rest = spelled("; ".join(text for text in told if not _RULE.fullmatch(text)))
+    rest = spelled("; ".join(filter(None, (*(text for text in told if not _RULE.fullmatch(text)), _beside(check)))))
     stages = list(dict.fromkeys(filter(None, group.stages())))
     blame = [f"{'stages' if len(stages) > 1 else 'stage'} {_listed(stages)}"] if stages else []
     blame += [f"operation {check.operation}"] if check.operation else []
@@ -245,9 +251,29 @@ def _where(column: Column, index: int, check: Check, places: Places) -> str:
 
 
 def _sides(check: Check) -> str:
+    """The one-sided derivatives at a kink, and which of them is autograd's value."""
     if check.left is None and check.right is None:
         return ""
-    return f"left derivative {check.left or '-'}, right derivative {check.right or '-'}"
+    sides = zip((check.left, check.right), ("left", "right"), _names(check), strict=True)
+    told = (f"{slope or '-'} from {name}{_AUTOGRADS * (check.side == side)}" for slope, side, name in sides)
+    return f"{_KINK}: {', '.join(told)}"
+
+
+_AUTOGRADS = " (autograd's)"
+
+
+def _beside(check: Check) -> str:
+    """Whose slope autograd's value is beside a jump; empty where both sides have it, and where there is none."""
+    if check.side in (None, "both") or check.left is not None or check.right is not None:
+        return ""
+    return f"autograd's is the slope from {dict(zip(('left', 'right'), _names(check), strict=True)).get(check.side, NEITHER)}"
+
+
+NEITHER = "neither side"
+
+
+def _names(check: Check) -> tuple[str, str]:
+    return sides_of(check.wrt[-1] if check.wrt else "")
 
 
 def _numbers(column: Column, check: Check, ball: object) -> tuple[tuple[tuple[str, str], ...], int | None]:

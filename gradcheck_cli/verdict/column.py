@@ -64,6 +64,7 @@ class Detail:
     formula: str | None = None
     witness: str | None = None
     rounded: float | None = None
+    side: str | None = None
 
 
 EXACT = "the exact value"
@@ -165,8 +166,9 @@ class Check:
 
     `exact`, `left`, `right`, `shadow`: decimal strings, correct in every digit shown; `error_ulps` in ulps of the dtype;
     `formula_error` and `rounding_error` relative to the exact value. `value`: torch's value of the variable differentiated
-    by; `inputs`: of a local check, the floats that the stage received. `claim`: the text under test where it is a claim.
-    `witness`: QUOTIENT where a difference quotient alone refutes autograd, and no exact value is known.
+    by; `inputs`: of a local check, the floats that the stage received. `side`: of a kink or a jump, see `judge.side_of`.
+    `claim`: the text under test where it is a claim. `witness`: QUOTIENT where a difference quotient alone refutes autograd,
+    and no exact value is known.
     """
 
     point: dict[str, Any]
@@ -182,6 +184,7 @@ class Check:
     exact: str | None
     left: str | None
     right: str | None
+    side: str | None
     autograd: float | None
     shadow: str | None
     autograd_formula: str | None
@@ -210,7 +213,7 @@ class Check:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; floats that are not finite become the strings "nan", "inf" and "-inf"."""
         plain = {name: jsonable(getattr(self, name)) for name in self.__slots__}
-        for optional in ("value", "inputs", "claim", "witness"):
+        for optional in ("value", "inputs", "side", "claim", "witness"):
             if plain[optional] is None:
                 del plain[optional]
         return plain if self.verdict is Verdict.MATCH else plain | {"why": self.why}
@@ -489,6 +492,7 @@ class Column:
             exact=decimal(self.exact[index]),
             left=detail.left,
             right=detail.right,
+            side=detail.side,
             autograd=None
             if math.isnan(found) and (detail.cause is Cause.NO_GRADIENT or detail.text in (LATE, UNSEEN))
             else found,

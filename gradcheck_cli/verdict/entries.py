@@ -27,6 +27,7 @@ from gradcheck_cli.verdict.judge import (
     judge,
     judge_plainly,
     judge_rounding,
+    side_of,
     unexplained,
 )
 from gradcheck_cli.verdict.limits import Limits
@@ -406,6 +407,7 @@ class Entries:
             text=judgement.text or (truth.text if judgement.verdict is not Verdict.MATCH else None),
             left=None if truth.jump else decimal(truth.left),  # slopes beside a jump are no one-sided derivatives
             right=None if truth.jump else decimal(truth.right),
+            side=side_of(self.number(index), truth, self.form) if judgement.verdict is Verdict.NONDIFFERENTIABLE else None,
             shadow=None if shade is None or shade.instead else interval(shade.exact),
             formula_error=judgement.formula_error,
             rounding_error=judgement.rounding_error,

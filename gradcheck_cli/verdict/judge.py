@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -112,21 +112,41 @@ def _at_kink(autograd: float | None, truth: Truth, form: Format) -> Judgement | 
         return Judgement(Verdict.NONDIFFERENTIABLE, text=text)
     if truth.free:
         return Judgement(Verdict.NONDIFFERENTIABLE, text=truth.text)
-    slopes = [
-        float(s.mid()) if s.is_finite() else math.inf if s > 0 else -math.inf
-        for s in (truth.left, truth.right)
-        if s is not None
-    ]
+    slopes = _slopes(truth, form)
     if truth.jump:
         # The function itself jumps: its slope there is infinite, the slopes beside it are what kernels return.
         return Judgement(Verdict.NONDIFFERENTIABLE, text=jump_of(truth)) if math.isfinite(autograd) or not slopes else None
     if not slopes:
         return Judgement(Verdict.NONDIFFERENTIABLE, text="the function has a value here, but none beside it")
-    slack = QUICK * form.gap(max((abs(s) for s in slopes if math.isfinite(s)), default=1.0))
-    low, high = (float(form.round(s)) for s in (min(slopes), max(slopes)))
+    low, high, slack = min(slopes.values()), max(slopes.values()), _slack(slopes, form)
     if low - slack <= autograd <= high + slack or autograd in (low, high):
         return Judgement(Verdict.NONDIFFERENTIABLE)
     return None
+
+
+def _slopes(truth: Truth, form: Format) -> dict[str, float]:
+    """The one-sided slopes that are known, as floats of the format."""
+    sides = {name: slope for name, slope in (("left", truth.left), ("right", truth.right)) if slope is not None}
+    return {
+        name: float(form.round(float(s.mid()))) if s.is_finite() else math.inf if s > 0 else -math.inf
+        for name, s in sides.items()
+    }
+
+
+def _slack(slopes: Mapping[str, float], form: Format) -> float:
+    """How far from one-sided slopes a float may be that is taken for one: a few roundings of the larger."""
+    return QUICK * form.gap(max((abs(s) for s in slopes.values() if math.isfinite(s)), default=1.0))
+
+
+def side_of(autograd: float | None, truth: Truth, form: Format) -> str | None:
+    """Which of the slopes beside a kink, or a jump, of a line autograd's number is: that on the left, the right, both or
+    neither; None where there is no number, or not two sides to choose from."""
+    slopes = _slopes(truth, form)
+    if autograd is None or math.isnan(autograd) or truth.free or truth.mixed or len(slopes) < 2:
+        return None
+    slack = _slack(slopes, form)
+    near = [name for name, slope in slopes.items() if autograd == slope or abs(autograd - slope) <= slack]
+    return near[0] if len(near) == 1 else "both" if near else "neither"
 
 
 def judge(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from gradcheck_cli.algebra.number import Ball
+from gradcheck_cli.language.spaces import is_imag
 
 
 class Kind(Enum):
@@ -23,7 +24,8 @@ class Truth:
     (an infinity where the slope is infinite), None where that side is outside the domain. `singular`: found by limits
     from both sides, not by a formula. `jump`: the function is discontinuous, `left` and `right` are slopes beside the
     jump, and the text says on which side the value lies, if on one. `free`: there are no one-sided values that a
-    convention could be held to (a lower derivative is missing already, or a mixed one is unbounded)."""
+    convention could be held to (a lower derivative is missing already, or a mixed one is unbounded). `mixed`: the sides are
+    those of several variables, the least and the largest of all quadrants, or two of these."""
 
     kind: Kind
     ball: Ball = None
@@ -32,12 +34,22 @@ class Truth:
     singular: bool = False
     jump: bool = False
     free: bool = False
+    mixed: bool = False
     text: str | None = None
 
 
 JUMP = "the function jumps here"
-HELD = {-1: "its value is the limit from the left", 0: None, 1: "its value is the limit from the right"}
-"""By the side of a jump on which the function's value lies, if on one."""
+
+
+def sides_of(name: str) -> tuple[str, str]:
+    """What the sides of a point are called along a variable: smaller numbers, and larger ones. The imaginary part of a complex
+    one is upright in the plane."""
+    return ("below", "above") if is_imag(name) else ("the left", "the right")
+
+
+def held(side: int, along: str, whose: str = "its") -> str | None:
+    """Of a jump along a variable, the side on which a value lies: -1, 1; 0 where on none."""
+    return f"{whose} value is the limit from {sides_of(along)[side > 0]}" if side else None
 
 
 def jump_of(truth: Truth) -> str:

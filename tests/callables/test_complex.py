@@ -144,6 +144,34 @@ def test_a_zero_has_a_sign_on_a_cut(function: Callable[[Tensor], Tensor], imag: 
     assert Verdict.MISMATCH not in {c.verdict for c in report.checks}, str(report)
 
 
+@pytest.mark.parametrize("mode", ["reverse", "forward"])
+@pytest.mark.parametrize(("function", "side"), [(torch.sqrt, 1), (lambda z: z.conj().sqrt(), -1)])
+def test_the_side_of_a_cut_is_that_of_the_zero(function: Callable[[Tensor], Tensor], side: int, mode: str) -> None:
+    """Entries above a cut and below it, at once: Im sqrt is the root of -x above, and the opposite below, and so are the
+    derivatives along the cut, -1/(2*sqrt(-x)) and 1/(2*sqrt(-x)). Across it the side is told, and that autograd's slope is
+    that of the same side."""
+    z = torch.tensor([complex(-4, -0.0), complex(-4, 0.0)], dtype=torch.complex128)
+    for n, (above, said) in enumerate(((False, "from below"), (True, "from above"))):
+        report = check_function(lambda z, n=n: function(z)[n].imag, at={"z": z}, modes=[mode])
+        if mode == "forward":
+            assert report.verdict is Verdict.NONDIFFERENTIABLE
+            continue
+        found = {c.wrt[0]: c for c in report.checks if c.quantity.startswith("dy/")}
+        along, across = found[f"z.real[{n}]"], found[f"z.imag[{n}]"]
+        assert (along.verdict, along.exact) == (Verdict.MATCH, str(-0.25 * side if above else 0.25 * side))
+        assert (across.verdict, across.side) == (Verdict.NONDIFFERENTIABLE, "both")
+        assert across.detail == f"the function jumps here, and its value is the limit {said}"
+
+
+def test_values_on_a_cut_are_those_of_its_side() -> None:
+    """A reference has the value that torch has at -0.0, below the cut, and what is above it is wrong."""
+    z = torch.tensor([complex(-4, -0.0)], dtype=torch.complex128)
+    right = check_function(torch.sqrt, at={"input": z}, reference=lambda z: z**0.5)
+    assert {c.verdict for c in right.checks if c.kind == "value"} == {Verdict.MATCH}
+    wrong = check_function(lambda z: torch.sqrt(z.real + 0j) + 0 * z, at={"z": z}, reference=lambda z: z**0.5)
+    assert [(c.exact, c.autograd) for c in wrong.checks if c.kind == "value" and c.verdict is Verdict.MISMATCH] == [("-2", 2.0)]
+
+
 def test_the_corner_of_the_absolute_value() -> None:
     """At 0 torch says 0, which lies between the slopes."""
     report = check_function(torch.abs, at=[{"input": torch.zeros(1, dtype=torch.complex128)}])

@@ -21,7 +21,7 @@ POINTS = np.array([-(2.0**80), -7.0, -1.0, -0.0, 0.0, 0.5, 1.0, 3.0, 1e6, 2.0**6
 def sides(text: str, points: np.ndarray) -> list[tuple[float, float, bool] | None]:
     """(left, right, jump) at each point; None where nothing is said. Balls are asked for a sample, as always."""
     balls = Enclosure(link([text]), [("x",)], FORMATS["float64"])
-    told = Steps(parse(text), ["x"], "x").at(
+    told = Steps(parse(text), ["x"], "x", "x").at(
         [points], np.arange(len(points)), lambda i: balls._settle((float(points[i]),))[0][0]
     )
     truths = [told[i][1] if i in told else None for i in range(len(points))]
@@ -67,5 +67,5 @@ def test_a_contradiction_ends_the_trust(monkeypatch: pytest.MonkeyPatch) -> None
     """Where balls say otherwise nothing of it is used."""
     monkeypatch.setattr(TRUST, "notes", [])
     points = np.arange(5.0)
-    assert Steps(parse("floor(x)"), ["x"], "x").at([points], np.arange(5), lambda i: Truth(Kind.OUTSIDE)) == {}
+    assert Steps(parse("floor(x)"), ["x"], "x", "x").at([points], np.arange(5), lambda i: Truth(Kind.OUTSIDE)) == {}
     assert not TRUST.sound()

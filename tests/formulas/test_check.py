@@ -375,7 +375,7 @@ def test_a_jump_has_no_one_sided_derivatives(text: str, at: int) -> None:
         ("where(x == 0, 1, x)", "x=0", None),
         ("atan2(y, -1)", "y=0", "its value is the limit from the right"),
         ("atan2(y, -1)", "y=-0.0", "torch's value is the limit from the left"),
-        ("imag(log(z))", "z=-4", "its value is the limit from the right"),
+        ("imag(log(z))", "z=-4", "its value is the limit from above"),
     ],
 )
 def test_the_side_of_a_jump_is_told(text: str, at: str, side: str | None) -> None:

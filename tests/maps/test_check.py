@@ -155,10 +155,19 @@ def test_a_trap_is_told_from_a_wrong_formula():
 def test_kinks_are_judged_by_both_sides():
     """abs at 0: both sides are known and 0 is admissible; relu(x) - relu(-x) has a derivative there, which autograd misses."""
     first, *others = entries(checked(torch.abs, rows=True, x=tensor(0, 1)))
-    assert (first.verdict, first.left, first.right) == (Verdict.NONDIFFERENTIABLE, "-1", "1")
+    assert (first.verdict, first.left, first.right, first.side) == (Verdict.NONDIFFERENTIABLE, "-1", "1", "neither")
     assert all(c.verdict is Verdict.MATCH for c in others)
     bad = entries(checked(lambda x: torch.relu(x) - torch.relu(-x), rows=True, x=tensor(0, 1)))[0]
     assert (bad.verdict, bad.cause, bad.exact) == (Verdict.MISMATCH, Cause.KINK, "1")
+
+
+def test_the_side_is_told_of_each_entry():
+    """At kinks and jumps of several entries at once: whose slope autograd's is, and on which side the value lies."""
+    kinks = entries(checked(lambda x: torch.where(x > 0, x * x, 3 * x), rows=True, x=tensor(0, 1, 0)))
+    assert [(c.left, c.right, c.side) for c in kinks if c.verdict is not Verdict.MATCH] == [("3", "0", "left")] * 2
+    jumps = entries(checked(lambda x: torch.where(x > 0, 1 + 2 * x, x) + torch.fmod(x, 2), rows=True, x=tensor(0, 2, -2)))
+    told = [(c.side, (c.detail or "").rpartition("from ")[2]) for c in jumps if c.verdict is not Verdict.MATCH]
+    assert told == [("left", "the left"), ("both", "the right"), ("both", "the left")]
 
 
 def test_none_for_a_derivative_that_is_not_zero_is_no_gradient():

@@ -128,11 +128,34 @@ def test_autograds_formula_is_shown_under_verbose_otherwise() -> None:
     assert "  autograd: 24*x" in render(made, verbose=True).splitlines()
 
 
+def test_a_side_is_told_with_its_kink() -> None:
+    """A kink says whose slope autograd's is, a jump where the sides differ; neither speaks for the other."""
+    jump = Detail(side="left", text="the function jumps here")
+    details = {0: Detail(left="0", right="1", side="left"), 1: jump, 2: replace(jump, side="both")}
+    for wrt, names in ((("x",), ("the left", "the right")), (("z.imag",), ("below", "above"))):
+        for n, detail in details.items():
+            one = column("dy/dx", "f", [None], [0.0], [Verdict.NONDIFFERENTIABLE], details={0: detail}, wrt=wrt)
+            assert (
+                render(report(one)).splitlines()[5]
+                == (
+                    f"  one-sided derivatives: 0 from {names[0]} (autograd's), 1 from {names[1]}",
+                    f"  the function jumps here; autograd's is the slope from {names[0]}",
+                    "  the function jumps here",
+                )[n]
+            )
+    both = column("dy/dx", "f", [None] * 2, [0.0] * 2, [Verdict.NONDIFFERENTIABLE] * 2, details={0: details[0], 1: jump})
+    assert "the same" not in render(report(both))
+
+
 def test_sides_stand_for_a_missing_derivative() -> None:
     """At a kink the one-sided derivatives are shown as an interval in the table, the smaller one first, and by name."""
     detail = Detail(left="1", right="-1", text="a kink")
     shown = render(report(column("dy/dx", "f", [None], [0.0], [Verdict.NONDIFFERENTIABLE], details={0: detail}))).splitlines()
-    assert shown[3:6] == ["nondifferentiable: dy/dx", "  autograd  0.0", "  left derivative 1, right derivative -1"]
+    assert shown[3:6] == [
+        "nondifferentiable: dy/dx",
+        "  autograd  0.0",
+        "  one-sided derivatives: 1 from the left, -1 from the right",
+    ]
     assert "[-1, 1]        0.0   nondifferentiable" in "\n".join(shown)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from gradcheck_cli.verdict.judge import (
     judge_plainly,
     judge_rounding,
     relative,
+    side_of,
 )
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.shade import Place, Shade, Shades
@@ -388,6 +390,19 @@ def test_sentences_hold_wherever_they_stand() -> None:
         (Verdict.NONDIFFERENTIABLE, ("autograd's value", "optimiser")),
     ):
         assert not any(word in said.sentence for word in words)
+
+
+def test_whose_slope_it_is() -> None:
+    """A number is the slope of a side to within 4 ulp of the larger one, or of both, or of neither; where there are not two
+    sides, or they are no sides of a line, there is nothing to choose."""
+    form, up = FORMATS["float64"], math.nextafter(1.0, 2.0)
+    for value, truth, side in [
+        (0.0, kink(0, 1), "left"), (-0.0, kink(0, 1), "left"), (1.0, kink(0, 1), "right"), (up, kink(0, 1), "right"),
+        (0.5, kink(0, 1), "neither"), (2.0, kink(2, 2, jump=True), "both"), (1.0, kink(2, 2, jump=True), "neither"),
+        (math.inf, kink(1, math.inf), "right"), (math.nan, kink(0, 1), None), (None, kink(0, 1), None),
+        (1.0, replace(kink(0, 1), left=None), None), (1.0, replace(kink(0, 1), mixed=True), None),
+    ]:  # fmt: skip
+        assert side_of(value, truth, form) == side, (value, truth)
 
 
 def test_a_jump_is_said_to_be_one() -> None:

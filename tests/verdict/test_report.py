@@ -119,12 +119,13 @@ def test_a_check_holds_what_the_column_and_the_detail_hold() -> None:
     """Every field of an entry arrives; nan errors and gradients that are None are None, nan gradients stay nan."""
     whole = column(X, X, X, errors=[7.0, NAN, INF])
     whole.autograd[:] = NAN
-    whole.details[0] = Detail(Cause.NO_GRADIENT, "z", "exp", "why", "1", "2", "3", "4*x", 0.5, 0.25)
+    whole.details[0] = Detail(Cause.NO_GRADIENT, "z", "exp", "why", "1", "2", "3", "4*x", 0.5, 0.25, side="left")
     whole.details[1] = Detail(Cause.NAN_TRAP)
     first, second, third = report(whole).checks
     assert first.autograd is None
     assert (first.cause, first.stage, first.operation, first.detail) == (Cause.NO_GRADIENT, "z", "exp", "why")
-    assert (first.left, first.right, first.shadow, first.autograd_formula) == ("1", "2", "3", "4*x")
+    assert (first.left, first.right, first.side) == ("1", "2", "left")
+    assert (first.shadow, first.autograd_formula) == ("3", "4*x")
     assert (first.formula_error, first.rounding_error, first.error_ulps) == (0.5, 0.25, 7.0)
     assert (first.exact, first.point, first.verdict) == ("10", {"x": 0.0}, X)
     assert second.autograd is not None and math.isnan(second.autograd) and second.error_ulps is None
