@@ -522,7 +522,7 @@ ARRAYS: tuple[Function, ...] = (
     _row("outer", "x: vector, y: vector", "x[:, None]*y", "ger", complex=_AS_DEFINED),
     _row("trace", "x: matrix", "sum(diag(x))", complex=_AS_DEFINED),
     _row("multi_dot", "*tensors: array", "", "chain_matmul", array="multi_dot", torch="linalg.multi_dot"),
-    _row("matrix_power", "x: array, n: integer", array="matrix_power", torch="linalg.matrix_power"),
+    _row("matrix_power", "x: array, n: whole", array="matrix_power", torch="linalg.matrix_power"),
     _row("det", "x: array", array="det", torch="linalg.det"),
     _row("logdet", "x: array", "log(det(x))"),
     _row("slogdet", "x: array", "log(abs(det(x)))", torch="linalg.slogdet", source="the logarithm: torch.linalg.slogdet(x).logabsdet"),

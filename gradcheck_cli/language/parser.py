@@ -61,11 +61,13 @@ def _operators() -> dict[type[ast.AST], Function]:
 
 _OPERATORS = _operators()
 
-_ATTRIBUTES: dict[str, tuple[str, ...]] = {
-    "T": (syntax.TRANSPOSE,), "mT": (syntax.TRANSPOSE,), "H": (syntax.TRANSPOSE, syntax.CONJ),
-    "mH": (syntax.TRANSPOSE, syntax.CONJ), "real": (syntax.REAL,), "imag": (syntax.IMAG,),
+_MATRICES = "transpose", (Constant(-2), Constant(-1))
+
+_ATTRIBUTES: dict[str, tuple[tuple[str, tuple[Constant, ...]], ...]] = {
+    "T": ((syntax.TRANSPOSE, ()),), "mT": (_MATRICES,), "H": ((syntax.TRANSPOSE, ()), (syntax.CONJ, ())),
+    "mH": (_MATRICES, (syntax.CONJ, ())), "real": ((syntax.REAL, ()),), "imag": ((syntax.IMAG, ()),),
 }  # fmt: skip
-"""Those of a tensor that are functions of it."""
+"""Those of a tensor that are functions of it, one of the other: each with its settings."""
 
 _SIGN = re.compile(f"[{''.join(SIGNS)}]")
 _POWER = re.compile(r"\b([^\W\d]\w*)\s*(?:\^|\*\*)\s*(-?\d+)\s*\(")
@@ -277,8 +279,8 @@ class _Translation:
                 return Call(NAMES[name], (), at)
             case ast.Attribute(value=value, attr=name) if name in _ATTRIBUTES:
                 found = self.real(self.translate(value, depth), value)
-                for function in _ATTRIBUTES[name]:
-                    found = Call(function, (found,), at)
+                for function, settings in _ATTRIBUTES[name]:
+                    found = Call(function, (found, *settings), at)
                 return found
             case ast.Subscript(value=ast.Attribute(value=value, attr="shape"), slice=places):
                 return self.build(TABLE[syntax.SIZE], syntax.SIZE, node, [value, places], {}, depth)

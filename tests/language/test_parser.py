@@ -52,7 +52,7 @@ def at(array: Node, *places: Any) -> Call:
         ("x[0]", at(X, 0)), ("x[-1]", at(X, -1)), ("x[1:]", at(X, (1, None, None))), ("x[::2]", at(X, (None, None, 2))),
         ("A[0][1]", at(at(A, 0), 1)), ("A[:, 2]", at(A, (None, None, None), 2)), ("x[None, ...]", at(X, None, ...)),
         ("A @ x", call("matmul", A, X)), ("A.T", call("t", A)), ("A.T.sum()", call("sum", call("t", A), (), False)),
-        ("A.mH", call("conj", call("t", A))),
+        ("A.H", call("conj", call("t", A))), ("A.mT", call("transpose", A, -2, -1)),
         ("x.imag*A.real.sum()", call("mul", call("imag", X), call("sum", call("real", A), (), False))),
         ("x.sum(dim=0)", call("sum", X, 0, False)), ("np.sum(x, axis=(0, 1))", call("sum", X, (0, 1), False)),
         ("torch.max(x)", call("max", X, (), False)), ("max(x, 0)", call("maximum", X, 0)),

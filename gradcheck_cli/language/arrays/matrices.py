@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 from itertools import combinations, product
 from types import MappingProxyType
 from typing import Any
@@ -26,6 +27,9 @@ from gradcheck_cli.language.parser import parse
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.spaces import Shape
 from gradcheck_cli.language.tree import Call, Constant, Node, indicator, rebuilt
+
+MOST_FACTORS = 1000
+"""Of a power of a matrix: as many as an integer among the settings of a function may be."""
 
 NORMS: Mapping[Any, Node] = MappingProxyType({
     "fro": parse("sqrt(sum(x**2))"), "nuc": parse("sum(svdvals(x))"),
@@ -71,6 +75,16 @@ class Matrices(Products):
                 minor = self.minors(np.delete(m, j, axis=0), others)
                 found.append(self.node(syntax.DIV, self.signed(minor, i + j), whole))
         return array_of(found, x.shape)
+
+    def matrix_power(self, x: Array, n: int) -> Array:
+        rows_of(x)
+        if abs(n) > MOST_FACTORS:
+            raise ValueError(f"a power has at most {MOST_FACTORS:,} factors")
+        if not n:
+            one = np.full(x.shape, Constant(0), dtype=object)
+            one[..., np.arange(x.shape[-1]), np.arange(x.shape[-1])] = Constant(1)
+            return one
+        return reduce(self.matmul, [x if n > 0 else self.inv(x)] * abs(n))
 
     def solve(self, x: Array, y: Array) -> Array:
         vector = y.ndim == 1 or (y.ndim == x.ndim - 1 and y.shape == x.shape[:-1])

@@ -15,11 +15,9 @@ from gradcheck_cli.language.arrays.cells import (
     array_of,
     axes_of,
     followed,
-    rows_of,
 )
 from gradcheck_cli.language.arrays.moves import Moves
 from gradcheck_cli.language.spaces import MAX_ENTRIES
-from gradcheck_cli.language.tree import Constant
 
 
 class Products(Moves):
@@ -94,11 +92,3 @@ class Products(Moves):
 
     def multi_dot(self, *arrays: Array) -> Array:
         return reduce(self.matmul, arrays)
-
-    def matrix_power(self, x: Array, n: Array) -> Array:
-        rows_of(x)
-        if not n.item().value:
-            one = np.full(x.shape, Constant(0), dtype=object)
-            one[..., np.arange(x.shape[-1]), np.arange(x.shape[-1])] = Constant(1)
-            return one
-        return reduce(self.matmul, [x] * n.item().value)
