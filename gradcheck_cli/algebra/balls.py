@@ -270,11 +270,16 @@ def sinc(x: Ball) -> Ball:
 # -- the error function and the normal distribution -------------------------------------------------------------------
 
 
+_LARGE = 2.0**10
+"""Arguments from which on asymptotic expansions are as accurate as is asked here."""
+
+
 def erfcx(x: Ball) -> Ball:
-    """exp(x**2)*erfc(x), without overflow."""
-    if x > ONE:
+    """exp(x**2)*erfc(x), without overflow. It falls everywhere, since 2*x*erfcx(x) < 2/sqrt(pi) (DLMF 7.8.2), so that the ends
+    of a ball bound it."""
+    if x > _LARGE:  # before, arb takes ten times as long for it as for both factors
         return (x * x).hypgeom_u(HALF, HALF) / arb.pi().sqrt()
-    return _erfcx(x)
+    return _erfcx(x) if x.is_exact() or not x.is_finite() else _erfcx(x.lower()).union(_erfcx(x.upper()))
 
 
 _erfcx = _sized(lambda x: exp(x * x) * x.erfc())
