@@ -5,7 +5,7 @@ few ulps match at once, and the rest is followed by the shadow and judged.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import product
@@ -77,12 +77,17 @@ class Computation:
         self.deferred: list[tuple[int, int]] = []
         """Entries (column, index) of a long chain that wait for the stages' own derivatives."""
         self.values: dict[str, Floats] = {name: self._none() if run.callables else points[name] for name in chain.inputs}
-        """Torch's value of every input and stage. Of inputs the points themselves, where torch has values, and no code of the
-        user's may have written to them."""
-        self.values |= {stage.name: self._none() for stage in chain.stages}
+        """Torch's value of what stages are made of, and of what is differentiated by. Of inputs the points themselves, where
+        torch has values, and no code of the user's may have written to them."""
+        self._keep(name for stage in chain.stages for name in stage.inputs)
+        self._keep(wrt[-1] for wrt in derivatives)
 
     def _none(self) -> Floats:
         return np.full(self.count, np.nan)
+
+    def _keep(self, names: Iterable[str]) -> None:
+        """Let torch's values of inputs and stages be kept."""
+        self.values |= {name: self._none() for name in dict.fromkeys(names) if name not in self.values}
 
     def blank(self, of: str, wrt: Wrt, kind: str, inputs: Points | None = None) -> Column:
         """A column of undecided entries at these points. `inputs`: what a stage received there."""
@@ -93,6 +98,7 @@ class Computation:
 
     def ask(self, derivatives: Sequence[Wrt]) -> None:
         """Check these derivatives too."""
+        self._keep(wrt[-1] for wrt in derivatives)
         self.derivatives += derivatives
         self.columns += [self.blank(self.chain.output, wrt, self.kind) for wrt in derivatives]
 
@@ -101,7 +107,7 @@ class Computation:
         return Computation(self.chain, self.derivatives, points, self.run, self.kind, self.compiled, self.legible)
 
     def check(self, progress: Callable[[int], None] = lambda done: None) -> None:
-        """Fill the columns, and `values` with torch's value of every input and stage."""
+        """Fill the columns, and `values`."""
         stuck = stalled(self.chain, max(len(wrt) for wrt in self.derivatives), self.points)
         if stuck.any():
             self._check_rest(stuck)
@@ -141,8 +147,8 @@ class Computation:
 
 @dataclass
 class _Torch:
-    """Torch's side of a chunk: derivatives at every point (None: it has none anywhere; nan: none at this one), the value of
-    every name, what it said at points where it refused, the rows that cut the graph, and its words at points without a value.
+    """Torch's side of a chunk: derivatives at every point (None: it has none anywhere; nan: none at this one), the values of
+    names, what it said at points where it refused, the rows that cut the graph, and its words at points without a value.
     """
 
     gradients: dict[Wrt, Floats | None]
@@ -182,7 +188,8 @@ class _Part:
         self.run, self.start, self.size = whole.run, part.start, part.stop - part.start
         self.points = {name: column[part] for name, column in whole.points.items()}
         self.torch = self._differentiate(whole.derivatives)
-        for name, values in self.torch.values.items():
+        for name in whole.values:
+            values = self.torch.values[name]
             if self.torch.without and whole.values[name] is whole.points.get(name):
                 whole.values[name] = whole.values[name].copy()
             if whole.values[name] is not whole.points.get(name):
@@ -346,7 +353,8 @@ class _Part:
 
     def _differentiate(self, derivatives: Sequence[Wrt], cotangent: float = 1.0) -> _Torch:
         """Torch's derivatives, and values, at all points of the chunk."""
-        found = _Torch({wrt: None for wrt in derivatives}, {name: self._blank() for name in self.whole.values})
+        names = dict.fromkeys((*self.whole.values, self.whole.chain.output))
+        found = _Torch({wrt: None for wrt in derivatives}, {name: self._blank() for name in names})
         waiting = self.compiled.batches(self.points, range(self.size), self.whole.count == 1)
         while waiting:
             batch = waiting.pop()

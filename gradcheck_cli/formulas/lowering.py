@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from gradcheck_cli.algebra.parts import Parts, named, parts_of
 from gradcheck_cli.errors import InputError
@@ -22,7 +23,7 @@ from gradcheck_cli.language.spaces import OfParts, Shape, entry_names
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, substitute, variables, walk, written_size
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Lowered:
     """A chain entry by entry: `shapes` of all inputs and stages, `stages` under their entries' names, in order."""
 
@@ -34,7 +35,7 @@ class Lowered:
         """The entries of an input or a stage."""
         return entry_names(name, self.shapes[name])
 
-    @property
+    @cached_property
     def inputs(self) -> list[str]:
         return [entry for name in self.chain.inputs for entry in self.names(name)]
 
@@ -51,8 +52,14 @@ class Lowered:
             if name not in used:
                 used[name] = None
                 waiting.extend(self.stages[name].inputs if name in self.stages else ())
-        inputs = tuple(name for name in self.inputs if name in used)
-        return Chain(inputs or (self.inputs[0],), tuple(s for name, s in self.stages.items() if name in used))
+        in_order = sorted(used, key=self._places.__getitem__)
+        inputs = tuple(name for name in in_order if name not in self.stages)
+        return Chain(inputs or (self.inputs[0],), tuple(self.stages[name] for name in in_order[len(inputs) :]))
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        """Where inputs and stages stand, all inputs first."""
+        return {name: place for place, name in enumerate((*self.inputs, *self.stages))}
 
     def written(self, tree: Node, output: str) -> Node:
         """A formula in the names of `entry(output)`: of other stages, in what they are made of."""

@@ -92,14 +92,16 @@ def task_of(chain: Chain, points: PointSpec, asked: Asked) -> Task:
 
     lowered = lower(chain, points.shapes)
     derivatives = asked.derivatives({name: entry_names(name, shape) for name, shape in lowered.shapes.items()})
-    singles = [d for d in derivatives if len(d) == 1]
+    singles = {d[0]: place for place, d in enumerate(derivatives) if len(d) == 1}
+    longer = [place for place, d in enumerate(derivatives) if len(d) > 1]
     zeros = not asked.depending and len(singles) * len(lowered.outputs) <= MAX_DERIVATIVES
     questions = []
     count = 0
     for output in lowered.outputs:
         scalar = lowered.entry(output)
         known = {*scalar.inputs, *(stage.name for stage in scalar.stages)}
-        mine = [d for d in derivatives if zeros or len(d) > 1 or d[0] in known]
+        depends = [singles[name] for name in known & singles.keys()]
+        mine = derivatives if zeros else [derivatives[place] for place in sorted(longer + depends)]
         questions.append(Question(scalar, tuple(mine)))
         count += len(mine)
         if count > MAX_ENTRIES_CHECKED:

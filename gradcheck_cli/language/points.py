@@ -561,7 +561,8 @@ def _assignments(text: str, usage: str) -> list[tuple[str, int, str, int]]:
         name, equals, value = piece.partition("=")
         start = offset + len(piece) - len(piece.lstrip())
         if not equals or not name.strip().isidentifier():
-            raise InputError(usage, text, min(start, len(text)))
+            hint = _of_one_name(text) if usage == _POINT_USAGE else ""
+            raise InputError(f"{usage}{hint}", text, min(start, len(text)))
         if not value.strip():
             raise InputError(f"a value is missing: {usage}", text, offset + len(piece))
         next_one = _NEXT.search(value)
@@ -584,6 +585,17 @@ def _one_by_one(text: str | None) -> str:
         return ""
     points = [",".join(pieces[i : i + every]) for i in range(0, len(pieces), every)]
     return f", and several points one by one: {' '.join(f'--at {point}' for point in points)}"
+
+
+def _of_one_name(text: str) -> str:
+    """What to write for `x=1,2`; nothing where that isn't what the text has."""
+    (first, _), *others = split(text, 0)
+    name, equals, value = map(str.strip, first.partition("="))
+    values = [value, *(piece.strip() for piece, _ in others)]
+    if not (equals and others and all(values)) or any("=" in value for value in values):
+        return ""
+    points = " ".join(f"--at {name}={value}" for value in values)
+    return f"; several points are {points}, and an array is {name}=[{','.join(values)}]"
 
 
 def _apart(text: str) -> str:

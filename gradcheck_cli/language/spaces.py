@@ -10,6 +10,7 @@ import math
 from array import array
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import product
 from typing import TYPE_CHECKING, Literal, Union
 
@@ -272,10 +273,15 @@ class PointSpec:
 def entry_names(name: str, shape: Shape) -> list[str]:
     """What the entries of an array are called, in order: `x[0]`, `A[1,2]`; `x` for a number; `z.real`, `z.imag` for a complex
     one."""
+    return list(_entry_names(name, shape))
+
+
+@lru_cache(maxsize=64, typed=True)
+def _entry_names(name: str, shape: Shape) -> tuple[str, ...]:
     if isinstance(shape, OfParts):
         parts = (real_of(name), imag_of(name))
-        return [part + subscript(place) for place in product(*map(range, shape.whole)) for part in parts]
-    return [name + subscript(place) for place in product(*map(range, shape))]
+        return tuple(part + subscript(place) for place in product(*map(range, shape.whole)) for part in parts)
+    return tuple(name + subscript(place) for place in product(*map(range, shape)))
 
 
 def real_of(name: str) -> str:

@@ -91,14 +91,15 @@ class Truths:
     def keep(self, indices: npt.NDArray[np.int64]) -> None:
         """Forget the words of all others, when nobody judges by them any more; where there are balls, make words of them."""
         words = self.pick(indices) or Column(*np.zeros((3, len(indices))))
-        self._at, self._worded = indices, np.zeros(len(self), dtype=bool)
+        self._at, worded = indices, np.zeros(len(self), dtype=bool)
         for place in np.flatnonzero(self.alone(indices)).tolist():
             index = int(indices[place])
             ball = self._kept[index]
             if ball.is_finite():
                 words.high[place], words.low[place], words.radius[place] = words_of(ball)
-                self._worded[index] = True
-        self.words = words if self.certified.any() or self._worded.any() else None
+                worded[index] = True
+        self._worded = worded if worded.any() else None
+        self.words = words if self.certified.any() or self._worded is not None else None
 
     def held(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Which of some entries lie within their words."""

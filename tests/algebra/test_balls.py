@@ -395,10 +395,12 @@ def test_hostile_arguments_are_answered(row: Function) -> None:
 
 
 def hostile(row: Function) -> list[Point]:
-    """Points of which each coordinate is huge, tiny, wide, infinite or nan."""
+    """Points of which each coordinate is about the precision, huge, tiny, wide, infinite or nan."""
     with ctx.workprec(1500):
         huge = arb(1e300).exp()
     values: tuple[Any, ...] = (
+        300.25,
+        950.5,
         1e300,
         -1e300,
         5e-324,
@@ -413,7 +415,7 @@ def hostile(row: Function) -> list[Point]:
         arb(1e300, 1e290),
     )
     if sum(p.kind in ("tensor", "scalar") for p in row.parameters) > 1:
-        values = values[:7] + (arb(0, 1e300),)
+        values = values[:9] + (arb(0, 1e300),)
     return points(row, values)
 
 
@@ -550,6 +552,22 @@ def test_logaddexp_of_balls_too_wide_for_exp() -> None:
         x = arb(-1.7976931348623157e308) - arb(1) / 3
         assert evaluate("logaddexp")(x, x).overlaps(x)
         assert evaluate("logaddexp")(x, x).rad() < arb(4) * x.rad()
+
+
+def test_arguments_about_the_precision_are_known_at_once() -> None:
+    """Where arb integrates for minutes, with the interpreter's lock: K of arguments about the precision, the incomplete gamma
+    function of equal large arguments. mpmath has their values, and no more than 30 bits are lost."""
+    with ctx.workprec(1024), mp.workdps(330):
+        for n, x in ((0, 500.0), (1, 500.0), (3, 420.5), (1, 1100.0)):
+            agree(balls.besselk(n, arb(x)), mp.besselk(n, mp.mpf(x)))
+        for a, x in ((952.5, 952.0), (952.5, 952.5), (952.5, 960.0), (200.75, 199.0), (952.5, 476.25)):
+            agree(balls.gammainc(arb(a), arb(x)), mp.gammainc(mp.mpf(a), 0, mp.mpf(x), regularized=True))
+
+
+def agree(ball: arb, value: Any) -> None:
+    """The ball holds mpmath's value, and is known to most of the working precision."""
+    assert ball.rel_accuracy_bits() > ctx.prec - 30
+    assert abs(ball / arb(mp.nstr(value, 320)) - 1) < arb(10) ** -300
 
 
 def test_bessel_functions_of_wide_balls_take_no_time() -> None:

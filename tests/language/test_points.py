@@ -146,6 +146,11 @@ ERRORS: list[tuple[Any, str]] = [
         "x=1,y=2,x=3,y=4",
         "'x' is given twice, and several points one by one: --at x=1,y=2 --at x=3,y=4\n  x=1,y=2,x=3,y=4\n          ^",
     ),
+    (
+        "x=1, 2",
+        "a point is written name=value, such as x=1; several points are --at x=1 --at x=2, and an array is x=[1,2]"
+        "\n  x=1, 2\n       ^",
+    ),
     ("x=1,y=2,x=3", "'x' is given twice\n  x=1,y=2,x=3\n          ^"),
     ("x=foo,y=1", "a number is needed here, not a variable\n  x=foo,y=1\n    ^"),
     ("x=2*y,y=1", "a number is needed here, not a variable\n  x=2*y,y=1\n      ^"),

@@ -24,8 +24,8 @@ Loop = Callable[[Sequence[Array], Sequence[Sequence[Array]]], None]
 TOGETHER = frozenset({"on_circle"})
 """Kernels that several rows are made of: a function, its derivative in the backward pass, and both again where they move."""
 
-_LAST = 1 << 18
-"""Numbers whose results are remembered, all calls together."""
+_LAST = 100_000
+"""Numbers whose results are remembered, all calls together, 64 bytes each."""
 
 
 def _remembered(kernel: Callable[..., Any]) -> Callable[..., Any]:
