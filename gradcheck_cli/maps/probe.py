@@ -57,7 +57,8 @@ LAYERS = 16
 """Directions that one forward pass carries."""
 
 SINGULAR = 64
-"""Singular entries of a map whose one-sided derivatives are taken at most, each with ENTRY's work."""
+"""Singular entries of a map whose one-sided derivatives are taken, each with ENTRY's work; of more only while those took no more
+than a failure's, all together."""
 
 SINGULAR_AHEAD = 16
 """The same of higher orders, where limits are taken from all sides of several directions."""
@@ -155,7 +156,8 @@ class Probe:
         self.sensitivity = 0.0
         self.symmetrised = Symmetrised()
         self.notes: list[str] = []  # what the reader should know besides
-        self._singular, self._once = 0, 0.0  # entries without a series; the work of one run of the forward pass
+        self._singular, self._limited = 0, 0.0  # entries without a series, and the work of their limits
+        self._once = 0.0  # the work of one run of the forward pass
         self.doubtful = False  # torch has no finite value, and whether there is one shows at a higher precision only
 
     @property
@@ -450,10 +452,11 @@ class Probe:
                 known = self.orders.borders(self.moved(direction), part, index)
         if known is not None:
             return known
-        self._singular += 1
         most = SINGULAR if self.orders is None else SINGULAR_AHEAD
-        if self._singular > most:
-            return Truth(Kind.UNKNOWN, text=f"more than {most} singular entries: not examined")
+        if self._singular >= most and self._limited > self.options.effort:
+            return Truth(Kind.UNKNOWN, text=f"more than {self._singular} singular entries: not examined")
+        self._singular += 1
+        begun = self.work
         names, lines, scale = _named([*self.ahead(part), direction], self._upright)
         moving_inputs = np.abs(self._inputs()[np.any([line != 0 for line in lines.values()], axis=0)])
         size = float(np.max(moving_inputs, initial=0.0))  # it decides on the precision
@@ -464,6 +467,8 @@ class Probe:
             return found if scale == 1 else _scaled(found, scale)
         except _Resized:
             return Truth(Kind.UNKNOWN, singular=True, text="an output has another number of entries beside this point")
+        finally:
+            self._limited += self.work - begun
 
     def around(self, direction: Floats, row: Row, value: float) -> Truth:
         """A row's derivative along `direction` beside the point, where entries that are equal here aren't: the least and the

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gradcheck_cli.maps.check import BRANCH
+from gradcheck_cli.maps.probe import SINGULAR
 from gradcheck_cli.verdict.verdicts import Verdict
 from tests.maps.test_check import checked, entries, tensor, verdicts
 
@@ -305,6 +306,12 @@ def test_what_code_compares_with_is_the_float_that_it_has(dtype: torch.dtype) ->
         assert verdicts(found) == {("mismatch", "formula"), (FINE, None)}
     right = checked(lambda x: Cosine.apply(x, lambda x: x < 0.3), x=torch.tensor([0.3, 1.5], dtype=dtype))
     assert verdicts(right) == {(FINE, None)}
+
+
+def test_each_of_many_kinks_has_its_sides() -> None:
+    """More zeros of a ReLU than are looked at whatever they cost have one-sided derivatives, while that takes little."""
+    found = checked(torch.relu, x=torch.zeros(SINGULAR + 6, dtype=torch.float64))
+    assert verdicts(found) == {(KINK, None)}
 
 
 def test_a_jump_at_a_float_that_is_no_short_fraction() -> None:
