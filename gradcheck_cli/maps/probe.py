@@ -57,8 +57,8 @@ LAYERS = 16
 """Directions that one forward pass carries."""
 
 SINGULAR = 64
-"""Singular entries of a map whose one-sided derivatives are taken, each with ENTRY's work; of more only while those took no more
-than a failure's, all together."""
+"""Singular entries of a map whose one-sided derivatives are taken, each with ENTRY's work; of more only while those took no
+more than a failure's, all together."""
 
 SINGULAR_AHEAD = 16
 """The same of higher orders, where limits are taken from all sides of several directions."""
