@@ -435,6 +435,8 @@ PROVERS = {
         ),
         ("wrong &= ~(stairs & near_found", "wrong &= ~(stairs & ~stairs & near_found"),
         ("found &= kink | jump", "found &= False"),
+        ("WITHIN = 1 / 2\n", "WITHIN = -4\n"),
+        ("RUNG, ROUNDED = 4, 12\n", "RUNG, ROUNDED = 4, 60\n"),
     ),
     "maps/guard.py": (
         ("            if doubts:\n                guard.take_back()\n", ""),
