@@ -433,7 +433,7 @@ PROVERS = {
             "return Slopes(value, error, noise, left[0]",
             "return Slopes(value, 0 * error, 0 * noise, left[0]",
         ),
-        ("wrong &= ~(stairs & near_found", "wrong &= ~(stairs & ~stairs & near_found"),
+        ("wrong &= ~(stairs & along(", "wrong &= ~(stairs & ~stairs & along("),
         ("found &= kink | jump", "found &= False"),
         ("WITHIN = 1 / 2\n", "WITHIN = -4\n"),
         ("RUNG, ROUNDED = 4, 12\n", "RUNG, ROUNDED = 4, 60\n"),
