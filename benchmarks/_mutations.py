@@ -283,7 +283,11 @@ SHADOW = {
         ("DRAWS, TIMES = 3, 16\n", "DRAWS, TIMES = 3, 2\n"),
         ("DRAWS, TIMES = 3, 16\n", "DRAWS, TIMES = 0, 16\n"),
     ),
-    "shadow/rules/spectra.py": (("        y = y + y @ (eye - x @ y)\n        b =", "        b ="),),
+    "shadow/rules/spectra.py": (
+        ("        y = y + y @ (eye - x @ y)\n        b =", "        b ="),
+        ("SETTLED, MOST = 2.0**-150, 10\n", "SETTLED, MOST = 2.0**-10, 10\n"),
+        ("inverse = torch.linalg.inv(rows * vectors) * rows.mT", "inverse = torch.linalg.inv(vectors)"),
+    ),
     "shadow/rules/gathers.py": (
         ("return torch.where(zero, 0.0, grad * difference / distance)", "return grad * difference / distance"),
         ("if scale_grad_by_freq else found)", "if not scale_grad_by_freq else found)"),

@@ -54,10 +54,10 @@ AGREED = (2.0**-2, 2.0**-6)
 LEAST = 2.0**-8
 """An entry's step is at least this share of those of its tensor's typical entry."""
 
-WITHIN = 1 / 2
-"""Power of the share by which steps are shortened: what is smooth moves by no more of its swing within them. A root does, of
-any smooth function; what goes up and down many times within a step, or is at its end within a shorter one, has all of its swing
-there too, and its quotients by either are of no derivative."""
+WITHIN = 3 / 4
+"""Power of the share by which steps are shortened: what has a slope moves by less of its swing within them, by their share or
+the square of it. What goes up and down many times within a step, or is at its end within a shorter one, has all of its swing
+there too, a square root the root of the share; and their quotients are of no derivative."""
 
 STAIRS = (2.0**-5, 2.0**-2)
 """Steps, relative to an entry, that are tried where some outputs don't move at all and the difference is large: within a
