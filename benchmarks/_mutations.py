@@ -286,7 +286,6 @@ SHADOW = {
     "shadow/rules/spectra.py": (
         ("        y = y + y @ (eye - x @ y)\n        b =", "        b ="),
         ("SETTLED, MOST = 2.0**-150, 10\n", "SETTLED, MOST = 2.0**-10, 10\n"),
-        ("inverse = torch.linalg.inv(rows * vectors) * rows.mT", "inverse = torch.linalg.inv(vectors)"),
     ),
     "shadow/rules/gathers.py": (
         ("return torch.where(zero, 0.0, grad * difference / distance)", "return grad * difference / distance"),
@@ -439,7 +438,7 @@ PROVERS = {
         ),
         ("wrong &= ~(stairs & along(", "wrong &= ~(stairs & ~stairs & along("),
         ("found &= kink | jump", "found &= False"),
-        ("WITHIN = 1 / 2\n", "WITHIN = -4\n"),
+        ("WITHIN = 3 / 4\n", "WITHIN = -4\n"),
         ("RUNG, ROUNDED = 4, 12\n", "RUNG, ROUNDED = 4, 60\n"),
     ),
     "maps/guard.py": (
