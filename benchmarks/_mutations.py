@@ -285,7 +285,10 @@ SHADOW = {
         ("DRAWS, TIMES = 3, 16\n", "DRAWS, TIMES = 3, 2\n"),
         ("DRAWS, TIMES = 3, 16\n", "DRAWS, TIMES = 0, 16\n"),
     ),
-    "shadow/rules/spectra.py": (("        y = y + y @ (eye - x @ y)\n        b =", "        b ="),),
+    "shadow/rules/spectra.py": (
+        ("        y = y + y @ (eye - x @ y)\n        b =", "        b ="),
+        ("SETTLED, MOST = 2.0**-150, 10\n", "SETTLED, MOST = 2.0**-10, 10\n"),
+    ),
     "shadow/rules/gathers.py": (
         ("return torch.where(zero, 0.0, grad * difference / distance)", "return grad * difference / distance"),
         ("if scale_grad_by_freq else found)", "if not scale_grad_by_freq else found)"),
@@ -437,8 +440,10 @@ PROVERS = {
             "return Slopes(value, error, noise, left[0]",
             "return Slopes(value, 0 * error, 0 * noise, left[0]",
         ),
-        ("wrong &= ~(stairs & near_found", "wrong &= ~(stairs & ~stairs & near_found"),
+        ("wrong &= ~(stairs & along(", "wrong &= ~(stairs & ~stairs & along("),
         ("found &= kink | jump", "found &= False"),
+        ("WITHIN = 3 / 4\n", "WITHIN = -4\n"),
+        ("RUNG, ROUNDED = 4, 12\n", "RUNG, ROUNDED = 4, 60\n"),
     ),
     "maps/guard.py": (
         ("            if doubts:\n                guard.take_back()\n", ""),

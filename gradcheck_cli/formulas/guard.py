@@ -67,7 +67,7 @@ def guard_points(
         with np.errstate(all="ignore"):
             terms = np.sqrt(np.sum((found * plain.inputs.reshape(shape)) ** 2, axis=0))
             values = plain.along(step.reshape(-1))
-            seen = slopes(values, lambda y: y, plain.noise(lambda y: y, terms))
+            seen = slopes(values, lambda y: y, plain.noise(lambda y: y), plain.rounding(terms))
             seen = seen.widened((allowed(limits, found, plain.form) * abs(step)).sum(axis=0))
             size = np.sqrt(np.sum((found * step) ** 2, axis=0))
             return Outcome(seen, (found * step).sum(axis=0), (known * step).sum(axis=0), size, standing(values) > 0)
@@ -85,7 +85,7 @@ def guard_points(
     located = np.array([off for off, _ in each]) & moving & wrong
     for p in np.flatnonzero(wrong).tolist():
         guilty = np.flatnonzero(located[:, p]).tolist()
-        joint = along(direction)
+        joint = refuted(plain, partial(along, direction), direction.reshape(-1))[1]
         for i in guilty or np.flatnonzero(moving[:, p]).tolist():
             both = said(each[i][1], p, float(direction[i, p])) if guilty else said(joint, p)
             text = f"along {names[i] if guilty else 'a seeded direction of all inputs'} it is {both}"

@@ -80,7 +80,7 @@ def _factor(factor: float, trial: Trial, name: str) -> str:
         means = (c for c in trial.order if c.function == syntax.DIV and c.arguments[1] == Constant(count))
         if any(_terms(c.arguments[0]) == count for c in means):
             return f"a sum for a mean: {text}"
-    missing = _missing(factor, trial)
+    missing = _missing(factor, trial, name)
     if missing:
         return f"a constant factor: {text}: {missing}"
     count = _whole(1 / factor) if abs(factor) > SMALLEST else None
@@ -129,14 +129,16 @@ def _uses(trial: Trial, name: str) -> set[int]:
     return {used[v.name] for v in trial.family(name)}
 
 
-def _missing(factor: float, trial: Trial) -> str | None:
-    """The constant of the forward pass whose absence makes this factor."""
+def _missing(factor: float, trial: Trial, name: str) -> str | None:
+    """The constant of the forward pass, on the way from an input, whose absence makes this factor."""
+    own = {v.name for v in trial.family(name)}
     for call in reversed(trial.order):
         constant = _scaling(call)
         if constant is None:
             continue
         text, lost = constant
-        if abs(lost) != 1 and math.isclose(abs(factor * lost), 1.0, rel_tol=CLOSE):
+        near = abs(lost) != 1 and math.isclose(abs(factor * lost), 1.0, rel_tol=CLOSE)
+        if near and any(isinstance(n, Variable) and n.name in own for n in walk(call)):
             sign = ", and the sign is wrong" if factor * lost < 0 else ""
             return f"{text} is missing{sign}"
     return None

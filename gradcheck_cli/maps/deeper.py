@@ -53,5 +53,5 @@ class Deeper:
             return np.asarray(total / (2 * share) ** len(ahead))
 
         far_left, left, here, right, far_right = map(at, PLACES)
-        noise = self.plain.noise(self._asked, np.zeros(len(self._asked(self.plain.here)))) / share ** len(ahead)
+        noise = self.plain.noise(self._asked) / share ** len(ahead)
         return slopes((far_left, left, here, right, far_right), self._asked, noise)

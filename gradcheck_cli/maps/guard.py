@@ -249,7 +249,7 @@ class _Guard:
                 _doubt(column, np.flatnonzero(_passing(column.verdicts)), NO_VALUE)
             return
         along = _only(direction, part)
-        outcome = numbers.along(self.plain, along)
+        outcome = refuted(self.plain, partial(numbers.along, self.plain, along), along)[1]
         numbers_said = said(outcome, 0, float(along[part[0]]) if len(part) == 1 else 1.0)
         for name, column in self.rows[k].columns.items():
             span = self.spans[name]
@@ -400,7 +400,7 @@ def _guard_pushes(
             step = direction * scale
             terms = abs(found) * float(np.max(abs(plain.inputs[direction != 0] / direction[direction != 0]), initial=0.0))
             values = plain.along(step)
-            seen = slopes(values, _itself, plain.noise(_itself, terms))
+            seen = slopes(values, _itself, plain.noise(_itself), plain.rounding(terms))
             seen = seen.widened((allowed(options.limits, found, plain.form) + more) * scale)
             return Outcome(seen, found * scale, known * scale, abs(found * scale), standing(values) > 0)
 

@@ -622,7 +622,7 @@ def _near(ball: Ball, value: float, radii: int, share: float) -> bool:
     nothing."""
     if not (math.isfinite(value) and ball.is_finite()):
         return True
-    return bool(abs(ball.mid() - value) <= ball.rad() * max(radii, 1) + abs(ball.mid()) * share)
+    return not abs(ball.mid() - value) > ball.rad() * max(radii, 1) + abs(ball.mid()) * share
 
 
 def _worst(column: Column) -> Column:

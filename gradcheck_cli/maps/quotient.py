@@ -17,8 +17,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import NamedTuple, Protocol
+from functools import cached_property, partial
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +54,11 @@ AGREED = (2.0**-2, 2.0**-6)
 LEAST = 2.0**-8
 """An entry's step is at least this share of those of its tensor's typical entry."""
 
+WITHIN = 3 / 4
+"""Power of the share by which steps are shortened: what has a slope moves by less of its swing within them, by their share or
+the square of it. What goes up and down many times within a step, or is at its end within a shorter one, has all of its swing
+there too, a square root the root of the share; and their quotients are of no derivative."""
+
 STAIRS = (2.0**-5, 2.0**-2)
 """Steps, relative to an entry, that are tried where some outputs don't move at all and the difference is large: within a
 narrower format (autocast) nothing moves for a while."""
@@ -70,6 +75,10 @@ STEADY = 2.0**-4
 
 CURVED = 2.0**-2
 """Share of that difference that is left, extrapolated from the whole step and half of it, where it is at most a curve's."""
+
+RUNG, ROUNDED = 4, 12
+"""Bits by which steps are shortened at a time where the quotients by longer ones are of no derivative; and bits that the
+shortest have before rounding."""
 
 RUNGS, NARROWEST = 32, 3
 """Steps of entries that are far smaller than others, between a share of their own size and one of the others', and by how many
@@ -126,7 +135,7 @@ def projections(weights: Sequence[Weights]) -> tuple[Project, Project]:
 class Slopes(NamedTuple):
     """Quotients of some numbers, and an error within which the derivatives lie; nan where nothing can be said. `noise`: the
     part of it that is rounding. `left`, `right`: the quotients from each side, at the nearer step; `rest`: by how much they
-    differ where steps vanish, extrapolated."""
+    differ where steps vanish, extrapolated. `swing`: how far the numbers move within the step, beyond rounding of outputs."""
 
     value: Floats
     error: Floats
@@ -134,6 +143,7 @@ class Slopes(NamedTuple):
     left: Floats
     right: Floats
     rest: Floats
+    swing: Floats
 
     def contradict(self, found: Floats, size: Floats, more: Floats | float = 0.0) -> Which:
         """Where a derivative that was `found`, of terms of this size, can't be; `more`: further error."""
@@ -154,17 +164,21 @@ class Slopes(NamedTuple):
         return Slopes(*(numbers / scale for numbers in self))
 
 
-def slopes(values: Values, project: Project, noise: Floats) -> Slopes:
-    """The derivatives by the distance along the direction, at 0. `noise`: how far rounding may move a number at one place.
+def slopes(values: Values, project: Project, rounded: Floats, terms: Floats | float = 0.0) -> Slopes:
+    """The derivatives by the distance along the direction, at 0. `rounded`, `terms`: how far rounding of the outputs, and of
+    the terms that they are made of, may move a number at one place.
 
     Where one side isn't finite the other is taken alone.
     """
+    noise = rounded + terms
     far_left, before, here, after, far_right = values
     with np.errstate(all="ignore"):
         # what is asked is linear, and its sums of these lose less than the outputs have lost already
         backward, behind, forward, beyond = project(np.stack([here - before, here - far_left, after - here, far_right - here]))
         half, whole, curve, wider = forward + backward, (beyond + behind) / 2, forward - backward, beyond - behind
         left, right = (2 * backward, behind), (2 * forward, beyond)
+        farthest = np.fmax.reduce(abs(np.stack([backward, behind, forward, beyond])))
+        swing = np.maximum(farthest - MARGIN * 4 * rounded, 0.0)
         best: tuple[Floats, ...] = (
             half + (half - whole) / 3, abs(half - whole) + abs(wider - 4 * curve) + 4 * noise, 4 * noise
         )  # fmt: skip
@@ -174,7 +188,7 @@ def slopes(values: Values, project: Project, noise: Floats) -> Slopes:
                 other = (2 * near - far, 2 * abs(near - far) + 12 * noise, 12 * noise)
                 best = tuple(np.where(missing, o, own) for o, own in zip(other, best, strict=True))
     value, error, noise = best
-    return Slopes(value, error, noise, left[0], right[0], 4 * curve - wider)
+    return Slopes(value, error, noise, left[0], right[0], 4 * curve - wider, swing)
 
 
 def standing(values: Values) -> Floats:
@@ -240,12 +254,16 @@ class Plain:
         """The outputs at an offset."""
         return self._run(next(self._beside(offset, _PLACES[-1:])))
 
-    def noise(self, squares: Project, terms: Floats) -> Floats:
-        """How far rounding may move a number. `squares`: that number of the outputs' squares; `terms`: the root of the sum of
-        the squares of what it was added up from (derivatives times inputs)."""
+    def noise(self, squares: Project) -> Floats:
+        """How far rounding of the outputs may move a number. `squares`: that number of the outputs' squares."""
         with np.errstate(all="ignore"):
-            size = np.sqrt(squares(np.where(np.isfinite(self.here), self.here, 0.0) ** 2)) + terms
-            return np.asarray(ROUNDINGS * self.form.unit_roundoff * size + np.sqrt(squares(self.unsteady**2)))
+            size = np.sqrt(squares(np.where(np.isfinite(self.here), self.here, 0.0) ** 2))
+            return np.asarray(self.rounding(size) + np.sqrt(squares(self.unsteady**2)))
+
+    def rounding(self, terms: Floats) -> Floats:
+        """How far it may move a number that is added up from terms: `terms` is the root of the sum of their squares
+        (derivatives times inputs)."""
+        return ROUNDINGS * self.form.unit_roundoff * terms
 
     def heed_rounding(self) -> None:
         """Take what rounding may do inside of the function for noise of its values: those that cancel show little of it."""
@@ -256,16 +274,28 @@ class Plain:
 
     def scale(self, direction: Floats) -> float:
         """A power of two that makes a direction as short as those that are drawn here."""
-        with np.errstate(all="ignore"):
-            longest = np.max(abs(direction) / self.sizes, initial=0.0, where=np.isfinite(self.inputs))
+        longest = self._longest(direction, self.sizes)
         return float(2.0 ** np.floor(np.log2(self.step / longest))) if longest else 1.0
+
+    def least(self, direction: Floats) -> float:
+        """A share of a direction's steps, half of the digits that they have before rounding."""
+        longest = self._longest(direction, self.sizes)
+        return float(2.0 ** -((self.form.bits + math.floor(math.log2(longest))) // 2)) if longest else 1.0
+
+    @property
+    def shorter(self) -> tuple[float, ...]:
+        """Shares of the steps that are far from rounding still."""
+        return tuple(2.0**-n for n in range(RUNG, self.form.bits - self.form.bits // 4 - ROUNDED, RUNG))
+
+    def _longest(self, direction: Floats, sizes: Floats) -> float:
+        with np.errstate(all="ignore"):
+            return float(np.max(abs(direction) / sizes, initial=0.0, where=np.isfinite(self.inputs)))
 
     def nearer(self, direction: Floats) -> tuple[float, ...]:
         """The shares of a direction's steps that must give the same as the whole: the format's, and one that moves no entry by
         more than a small share of its own size, or of 1. Beside entries that are far larger it would be moved across all that
         a function does there."""
-        with np.errstate(all="ignore"):
-            longest = np.max(abs(direction) / np.maximum(abs(self.inputs), 1.0), initial=0.0, where=np.isfinite(self.inputs))
+        longest = self._longest(direction, np.maximum(abs(self.inputs), 1.0))
         shares = NEARER[self.form.bits]
         own = float(self.step / longest) if longest else 1.0
         return (*shares, own) if own < shares[-1] else shares
@@ -386,7 +416,7 @@ class Numbers:
         with np.errstate(all="ignore"):
             values = plain.along(step)
             terms, size, found, known, slack = self._sums(plain, direction, step)
-            seen = slopes(values, self.of, plain.noise(self.squares, np.sqrt(terms))).widened(slack)
+            seen = slopes(values, self.of, plain.noise(self.squares), plain.rounding(np.sqrt(terms))).widened(slack)
             return Outcome(seen, found, known, np.sqrt(size), self.squares(standing(values)) > 0)
 
     def _sums(self, plain: Plain, direction: Floats, step: Floats) -> Floats:
@@ -430,6 +460,33 @@ class Outcome:
     def against_found(self) -> Which:
         """Autograd's contradicts the quotient."""
         return self.seen.contradict(self.found, self.size)
+
+    @property
+    def plainly_found(self) -> Which:
+        """Autograd's is what the quotient shows, by little of its size."""
+        with np.errstate(all="ignore"):
+            near = abs(self.seen.value - self.found) <= PLAIN * self.size
+            return np.asarray(near & (self.seen.error <= 2 * PLAIN * self.size))
+
+    @property
+    def blind(self) -> Which:
+        """The quotient can't tell a derivative of this size from another one, for more than rounding."""
+        with np.errstate(all="ignore"):
+            return np.asarray((self.seen.error - self.seen.noise > 2 * PLAIN * self.size) & (self.size > 0))
+
+    def over(self, scale: float) -> Outcome:
+        """By longer or shorter steps."""
+        return Outcome(self.seen.over(scale), self.found / scale, self.known / scale, self.size / scale, self.still)
+
+    def replaced(self, where: Which, other: Outcome) -> Outcome:
+        """Another's numbers somewhere."""
+
+        def chosen(own: npt.NDArray[Any], others: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            return np.where(where, others, own)
+
+        seen = Slopes(*map(chosen, self.seen, other.seen))
+        parts = ((self.found, other.found), (self.known, other.known), (self.size, other.size), (self.still, other.still))
+        return Outcome(seen, *(chosen(*both) for both in parts))
 
     def against_both(self, more: Floats | float = 0.0) -> Which:
         """Both derivatives do, with further error."""
@@ -475,26 +532,47 @@ def agree(plain: Plain, of: Project, direction: Floats, found: Floats) -> Which:
 
 
 def refuted(plain: Plain, along: Along, direction: Floats) -> tuple[Which, Outcome]:
-    """Which derivatives are wrong: nearer steps must give the same, and no staircase explain it. `along`: quotients in that
-    direction."""
-    outcome = along()
-    wrong, far = outcome.against_both(), outcome.seen
+    """Which derivatives are wrong, and the quotients that say so. Where those by whole steps are of no derivative, shorter ones
+    may be. `along`: quotients in that direction."""
+    wrong, outcome, unsettled = _refuted(plain, along, direction)
+    for scale in plain.shorter if unsettled.any() else ():
+        found, closer, _ = _refuted(plain, partial(_scaled, along, scale), scale * direction)
+        found &= unsettled & ~closer.still
+        wrong, outcome = wrong | found, outcome.replaced(found, closer.over(scale))
+        unsettled &= ~(found | closer.plainly_found)
+        if not unsettled.any():
+            break
+    return wrong, outcome
+
+
+def _scaled(along: Along, scale: float, share: float = 1.0) -> Outcome:
+    return along(scale * share)
+
+
+def _refuted(plain: Plain, along: Along, direction: Floats) -> tuple[Which, Outcome, Which]:
+    """The same by steps of one length: nearer ones must give the same, and no staircase explain it. Also whose quotients
+    contradict a derivative, and are of none."""
+    outcome = along(1.0)
+    against, far = outcome.against_both(), outcome.seen
+    wrong = against.copy()
+    if wrong.any():
+        least = plain.least(direction)
+        wrong &= along(least).seen.swing <= least**WITHIN * far.swing
     for scale in plain.nearer(direction) if wrong.any() else ():
-        if not wrong.any():
-            return wrong, outcome
         closer = along(scale)
         near = closer.seen.over(scale)
         apart = abs(near.value - far.value)
         agreed = AGREED[0] * abs(far.value) + AGREED[1] * outcome.size + MARGIN * (near.noise + far.noise)
         wrong &= closer.against_both(apart * scale) & outcome.against_both(apart) & (apart <= agreed)
+        if not wrong.any():
+            break
+    unsettled = (against | outcome.blind) & ~wrong
     stairs = wrong & outcome.still & (abs(far.value - outcome.found) > PLAIN * outcome.size)
     for step in STAIRS:
         if stairs.any():
-            longer = along(step / plain.step)
-            near_found = abs(longer.seen.value - longer.found) <= PLAIN * longer.size
-            wrong &= ~(stairs & near_found & (longer.seen.error <= 2 * PLAIN * longer.size))
+            wrong &= ~(stairs & along(step / plain.step).plainly_found)
     constant = wrong & (outcome.found == 0.0)
     if constant.any():
         shorter = along(FLAT / plain.step).seen
         wrong &= ~(constant & ((shorter.left == 0.0) | (shorter.right == 0.0)))
-    return wrong, outcome
+    return wrong, outcome, unsettled

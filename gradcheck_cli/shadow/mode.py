@@ -23,9 +23,10 @@ from itertools import chain, repeat, zip_longest
 from typing import Any
 
 import torch
+from flint import arb
 from torch.overrides import enable_reentrant_dispatch
 
-from gradcheck_cli.algebra.directions import Moved, at_first, value_of
+from gradcheck_cli.algebra.directions import Moved, at_first, moves, value_of
 from gradcheck_cli.algebra.effort import OPERATION, price
 from gradcheck_cli.algebra.layers import Cell, Layer
 from gradcheck_cli.algebra.number import precision
@@ -611,6 +612,11 @@ class Shadow(Watching):
         for index, cells in enumerate(columns):
             self._memory.write(still, index, [value_of(cell) if at_first(cell) else cell for cell in cells])
         return still
+
+    def beyond(self, tensor: torch.Tensor, size: float) -> bool:
+        """Whether some entry is certainly larger than this, in some layer that has balls for it."""
+        cells = (cell for index in range(len(self.layers)) for cell in self._cells(tensor, index))
+        return any(bool(abs(value_of(cell)) > size) for cell in cells if isinstance(cell, arb) or moves(cell))
 
     # -- rules and decompositions -------------------------------------------------------------------------------------
 

@@ -214,6 +214,16 @@ def shorter(x: Tensor) -> Tensor:
     return x.to(torch.bfloat16).to(x.dtype) ** 2
 
 
+@pytest.mark.parametrize(
+    ("call", "exact"), [(lambda x: (x * x).sum().sqrt(), 0.5**0.5), (lambda x: (x * x).sum().pow(0.25), 0.5**1.75 * 1e100)]
+)
+def test_what_underflows_to_0_before_a_root_leaves_the_range(call: Any, exact: float) -> None:
+    """The length of a vector of 1e-200s, by squares: torch's float is off by all of its size, which an underflow explains."""
+    (check, *_) = check_function(call, at={"x": tensor([1e-200, 1e-200])}).checks
+    assert (check.verdict, check.cause) == (Verdict.MISMATCH, Cause.RANGE) and "underflows" in str(check.detail)
+    assert float(str(check.exact)) == pytest.approx(exact, rel=1e-12)
+
+
 def test_a_cast_is_named_with_its_line() -> None:
     """Where the digits go."""
     report = check_function(shorter, at={"x": tensor([1.1, 2.3])})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -91,7 +92,7 @@ def test_the_error_contains_the_truth(name: str, dtype: str) -> None:
     plain = Plain(a_map(function, x=x), 0, still, apart=True)
     direction = plain.direction()
     true = np.array([derivative(v) for v in x.tolist()])
-    seen = slopes(plain.along(direction), lambda y: y, plain.noise(lambda y: y, abs(true * plain.inputs)))
+    seen = slopes(plain.along(direction), lambda y: y, plain.noise(lambda y: y), plain.rounding(abs(true * plain.inputs)))
     assert not seen.contradict(true * direction, abs(true * direction)).any()
     sharp = np.isfinite(seen.error) & (seen.error <= 0.05 * abs(true * direction))
     assert dtype == "bfloat16" or sharp.mean() > 0.9 or name == "floor"  # the error isn't large for nothing
@@ -119,6 +120,25 @@ def test_opaque_code_in_float32(name: str) -> None:
     assert "mismatch" in verdicts(checked(wrong, x=X.float()))
     for dtype in (torch.float32, torch.float16, torch.bfloat16):
         assert verdicts(checked(right, x=X.to(dtype))) == {"undecided"}
+
+
+@pytest.mark.parametrize("x", [1e7, 1e10, 1e13, 1e16, 1e300])
+def test_beyond_many_periods_a_right_derivative_stands(x: float) -> None:
+    """At 1e10 steps of a share of the number lead over many periods, and by each the quotient of sin is 0, to within as much as
+    shows between them: that is no derivative."""
+    at = torch.tensor([x, 3 * x], dtype=F64)
+    assert verdicts(checked(torch.sin, x=at)) == {"match"}
+    assert verdicts(checked(custom(behind(torch.sin), lambda g, x, y: g * x.cos()), x=at)) == {"undecided"}
+
+
+@pytest.mark.parametrize("x", [1e7, 1e8, 1e9])
+def test_beyond_many_periods_shorter_steps_refute(x: float) -> None:
+    """There a sign is seen by steps within a period, and the number that is said is the derivative."""
+    wrong = checked(custom(behind(torch.sin), lambda g, x, y: -g * x.cos()), x=torch.tensor([x], dtype=F64))
+    (found,) = entries(wrong)
+    assert found.verdict is Verdict.MISMATCH and found.autograd is not None
+    said = re.search(r"it is (\S+), to within (\S+),", str(found.detail))
+    assert said and abs(float(said[1]) + found.autograd) <= 4 * float(said[2]) < abs(found.autograd)
 
 
 def test_the_users_own_limits() -> None:

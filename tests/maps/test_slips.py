@@ -634,3 +634,25 @@ def test_what_is_confused_within_a_tensor(slip: Any, shapes: tuple[tuple[int, ..
     found = name_slips(Map(inputs, lambda leaves: {"y": getattr(slip, "apply", slip)(*leaves.values())}))
     assert found == dict.fromkeys(found, text)
     assert "x" in found
+
+
+class Weighted(torch.autograd.Function):
+    """The squares of numbers, weighted, whose gradient by the weight is averaged over two rows."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor) -> Tensor:
+        ctx.save_for_backward(x, w)
+        return x**2 * w
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        x, w = ctx.saved_tensors
+        return g * 2 * x * w, (g * x**2).mean(0)
+
+
+def test_a_constant_that_an_input_does_not_go_through_is_not_missing() -> None:
+    """The exponent 2 of another input is no factor of this one's derivative: half of it is a mean over two rows."""
+    draw = torch.Generator().manual_seed(3)
+    inputs = {n: torch.randn(s, dtype=torch.float64, generator=draw) for n, s in (("x", (2, 3)), ("w", (3,)))}
+    found = name_slips(Map(inputs, lambda leaves: {"y": Weighted.apply(*leaves.values())}))
+    assert found == {"w": "a mean for a sum: autograd is 1/2 times exact"}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+from mpmath import mp
 from torch import Tensor
 
 from gradcheck_cli import check_function
+from gradcheck_cli.shadow.rules import spectra
 from tests.custom_functions.elementwise import custom
 
 linalg = torch.linalg
@@ -47,3 +50,38 @@ def test_of_large_entries_little_is_allowed(off: float) -> None:
     wrong = custom(lambda a: linalg.norm(a, "nuc"), backward)
     report = check_function(lambda a: wrong(a), at={"a": torch.tensor(GRADED, dtype=torch.float64)})
     assert report.counts.get("mismatch", 0) >= 4
+
+
+UNBALANCED = torch.tensor([[0.9, 3e-13, 4e-25], [-1.2e12, -0.4, 2e-13], [-7e24, 1.1e12, 0.3]], dtype=torch.float64)
+
+
+def lengths(a: Any) -> Any:
+    """The sizes of the entries of eigenvectors of length 1, added up."""
+    _, x = mp.eig(a)
+    return sum(mp.norm(x[:, j], 1) / mp.norm(x[:, j], 2) for j in range(a.cols))
+
+
+def vectors(a: Tensor) -> Tensor:
+    """The same in torch."""
+    return linalg.eig(a)[1].abs().sum()
+
+
+def test_eigenvectors_of_matrices_that_are_not_balanced() -> None:
+    """Their entries are of every size, and Newton's method starts from all digits of each: the exact derivative by a corner of
+    an unbalanced matrix is a difference quotient at 120 digits, to 15, and torch's are no mismatch."""
+    report = check_function(vectors, at={"a": UNBALANCED})
+    (exact,) = (float(str(check.exact)) for check in report.checks if check.quantity == "dy/da[0,2]")
+    assert set(report.counts) <= {"match", "imprecise"}
+    with mp.workdps(120):
+        above, below = mp.matrix(UNBALANCED.tolist()), mp.matrix(UNBALANCED.tolist())
+        step = above[0, 2] * mp.mpf(10) ** -40
+        above[0, 2] += step
+        below[0, 2] -= step
+        assert exact == pytest.approx(float((lengths(above) - lengths(below)) / (2 * step)), rel=1e-15)
+
+
+def test_without_convergence_nothing_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Newton's method may take no more than a step its vectors are not those of the matrix: it can't be followed."""
+    monkeypatch.setattr(spectra, "MOST", 1)
+    report = check_function(vectors, at={"a": torch.tensor([[2.0, 1.0], [0.5, -1.0]], dtype=torch.float64)})
+    assert set(report.counts) == {"undecided"}

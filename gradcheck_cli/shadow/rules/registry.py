@@ -108,6 +108,12 @@ def at_rest(x: Tensor) -> Tensor:
     return found
 
 
+def within(x: Tensor, size: float) -> bool:
+    """Whether whoever follows the rule can't tell that some entry is larger than this, at rest."""
+    told = getattr(_get_current_dispatch_mode(), "beyond", None)
+    return told is None or not told(x, size)
+
+
 def real(x: Tensor) -> Tensor:
     """What is real in value."""
     return x.real if x.is_complex() else x

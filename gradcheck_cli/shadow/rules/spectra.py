@@ -11,15 +11,15 @@ from torch import Tensor
 from gradcheck_cli.shadow.contents import as_real
 from gradcheck_cli.shadow.memory import FLOATS
 from gradcheck_cli.shadow.rules.matrices import solution
-from gradcheck_cli.shadow.rules.registry import at_rest, blurred, identity, number, paused, real, rule, squared
+from gradcheck_cli.shadow.rules.registry import at_rest, blurred, identity, number, paused, real, rule, squared, within
 
 SHARP = 1500
 """Bits of vectors after Newton's method, which starts from half of those of a format and doubles them at each step: beside a
 singular value of 0 no fewer show that it has a kink."""
 
-PLAIN = 400
-"""The same where nothing has such a kink."""
-
+SETTLED, MOST = 2.0**-150, 10
+"""Size of a correction of vectors, beside their length, which leaves an error of its square: then Newton's method has ended.
+And steps that it may take: more mean that it doesn't converge from torch's floats."""
 
 MOVING = 2
 """The last steps of Newton's method, in which derivatives are carried along: the first of them has these to as many digits as
@@ -57,9 +57,9 @@ def _refined(a: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     return values, x
 
 
-def _doublings(x: Tensor, bits: int = SHARP) -> int:
+def _doublings(x: Tensor) -> int:
     """Steps of Newton's method from torch's floats."""
-    return math.ceil(math.log2(bits / (FLOATS[x.dtype.to_real()].bits // 2)))
+    return math.ceil(math.log2(SHARP / (FLOATS[x.dtype.to_real()].bits // 2)))
 
 
 def _start(x: Tensor) -> Tensor:
@@ -68,9 +68,9 @@ def _start(x: Tensor) -> Tensor:
     parts, half = [], FLOATS[x.dtype.to_real()].bits // 2
     with paused():
         rest = as_real(x)
+        exponents = torch.frexp(rest).exponent
         for k in (1, 2, 3):
-            scale = 2.0 ** (k * half - 1)
-            part = (rest * scale).round() / scale
+            part = torch.ldexp((torch.ldexp(rest, k * half - 1 - exponents)).round(), exponents + 1 - k * half)
             parts.append(torch.view_as_complex(part) if x.is_complex() else part)
             rest = rest - part
     return parts[0] + parts[1] + parts[2]
@@ -110,18 +110,24 @@ def _eig(self: Tensor, result: Any) -> tuple[Tensor, Tensor]:
     the diagonal says by how much of one another they are off. Of length 1, with torch's phase."""
     with paused():
         vectors = result[1].detach().clone()
-        inverse = torch.linalg.inv(vectors)
+        rows = torch.exp2(-torch.frexp(vectors.abs().amax(-1, keepdim=True)).exponent.to(real(vectors).dtype))
+        inverse = torch.linalg.inv(rows * vectors) * rows.mT
         largest = vectors.abs().argmax(-2, keepdim=True)
         phase = vectors.gather(-2, largest)
         phase = phase / phase.abs()
     a, eye = self.to(vectors.dtype), identity(vectors, self.shape[-1])
     x, y = _start(vectors), _start(inverse)
-    for _ in range(_doublings(x, PLAIN)):
+    for _ in range(MOST):
         y = y + y @ (eye - x @ y)
         b = y @ (a @ x)
         values = b.diagonal(0, -2, -1)
         gaps = values.unsqueeze(-2) - values.unsqueeze(-1)
-        x = x + x @ (b * (1 - eye) / (gaps + eye))
+        off = b * (1 - eye) / (gaps + eye)
+        x = x + x @ off
+        if within(off, SETTLED):
+            break
+    else:
+        raise NotImplementedError("from torch's floats Newton's method doesn't converge to the vectors")
     y = y + y @ (eye - x @ y)
     values = (y * (a @ x).mT).sum(-1)
     heads = x.gather(-2, largest)
