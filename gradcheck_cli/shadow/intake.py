@@ -31,7 +31,7 @@ class Intake:
         return self.found
 
     def _know(self, value: Any) -> None:
-        if isinstance(value, Tensor) and _solid(value):
+        if isinstance(value, Tensor) and not self._is_known(value) and _solid(value):
             storage = value.untyped_storage()
             self._known[storage._cdata] = storage
 
@@ -54,17 +54,16 @@ def _solid(tensor: Tensor) -> bool:
 
 
 def _each(value: Any, do: Callable[[Any], None]) -> None:
-    if type(value) in _PLAIN:
-        return
     if isinstance(value, (Tensor, float)):
         do(value)
     elif isinstance(value, (tuple, list)):
         for item in value:
-            _each(item, do)
-    elif isinstance(value, Mapping):
+            if type(item) not in _PLAIN:
+                _each(item, do)
+    elif isinstance(value, (dict, Mapping)):
         for item in value.values():
             _each(item, do)
 
 
 _PLAIN = frozenset({int, bool, str, type(None), torch.dtype, torch.device, torch.layout, torch.memory_format})
-"""What most other arguments are, of which nothing is taken in: told before an abstract class is asked."""
+"""What most other items are, of which nothing is taken in."""

@@ -18,7 +18,7 @@ from gradcheck_cli.shadow.arguments import tensors_of
 from gradcheck_cli.shadow.origins import Origin, Origins, advice, reason, selected
 from gradcheck_cli.verdict.shade import Place, Shade
 
-_FEW = 64
+_FEW = 256
 """Up to so many entries are looked at one by one, more by torch first."""
 
 
