@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -355,10 +356,12 @@ def _replaced(value: Any, names: Mapping[int, str], leaves: Tensors) -> Any:
 
 
 class _Least(NamedTuple):
-    """What following the function takes at least: seconds in all, and the work of one run, see `Options.least`."""
+    """What following the function takes at least: seconds in all, and the work of one run, see `Options.least`; and how much of
+    a run is done before each of its operations, as far as the number of these, and their least work, tell."""
 
-    seconds: float
-    work: float
+    seconds: float = 0.0
+    work: float = 0.0
+    shares: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -397,7 +400,7 @@ def _judge(call: _Call, asked: _Asked, options: Mapping[str, Any]) -> str:
     if asked.forward:
         _forwards(map)
     double = all(x.dtype is torch.float64 for x in map.inputs.values())  # else torch's own may have nothing to say
-    opaque, least = (None, _Least(0.0, 0.0)) if small else _glance(map)
+    opaque, least = (None, _Least()) if small else _glance(map)
     if double and opaque:
         return f"{opaque} can't be followed"
     try:
@@ -448,7 +451,8 @@ def _found(
     else:
         likely = least.seconds if size(map.inputs) >= LEAST else _LIKELY * least.seconds
         budget = Budget(map, outputs, lambda: _pulled(outputs, leaves, rows[0]), asked.fast, likely, seen)
-        options = Options(seed=SEED, checkpoint=budget, ahead=budget.ahead, least=least.work)
+        pace = partial(budget.pace, least.shares)
+        options = Options(seed=SEED, checkpoint=budget, ahead=budget.ahead, least=least.work, pace=pace)
     found = []
     if asked.backward:
         found.append(check_map(map, rows, options, orders=call.orders(rows, options), ran=ran))
@@ -560,7 +564,9 @@ def _glance(map: Map) -> tuple[str | None, _Least]:
     """What is seen at once: an operation by which an output can't be followed; what following takes at least."""
     with uncompiled(), Glance() as glance:
         outputs = map(map.leaves()).values()
-    return next((reason for y in outputs if (reason := glance.reason(y))), None), _Least(glance.seconds, glance.work)
+    count, work = len(glance.before), glance.work
+    shares = [max(i / count, before / work if work else 0.0) for i, before in enumerate(glance.before)]
+    return next((reason for y in outputs if (reason := glance.reason(y))), None), _Least(glance.seconds, work, shares)
 
 
 @contextmanager

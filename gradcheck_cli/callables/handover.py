@@ -14,6 +14,7 @@ from gradcheck_cli.callables.doubts import say
 from gradcheck_cli.callables.tolerances import Default
 from gradcheck_cli.errors import UndecidedWarning
 from gradcheck_cli.maps.map import Map, size
+from gradcheck_cli.maps.runs import SEEN, SLOW
 from gradcheck_cli.verdict.work import Stopped
 
 SECONDS = 4.0
@@ -25,6 +26,9 @@ FAST = 0.3
 TIMES, MOST = 6, 15.0
 """Beyond that: how many times the CPU time of torch's own check; and the CPU time that none may take."""
 
+
+OFTEN = 1.25
+"""By how much more of a run is done when it is looked at again."""
 
 Seconds = tuple[float, float]
 """Of a forward pass, and of a backward pass."""
@@ -75,6 +79,25 @@ class Budget:
         self._mark = now
         if left and self._work and now + left * self._running / self._work > self.seconds:
             raise Spent(self._reason)
+
+    def fits(self, start: float, share: float) -> None:
+        """The same, where the rest of what was begun at `start`, of which a `share` is done, will."""
+        now = time.thread_time()
+        if now - self._start + (now - start) * (1 / share - 1) * SLOW > self.seconds:
+            raise Spent(self._reason)
+
+    def pace(self, shares: Sequence[float]) -> Callable[[], None]:
+        """What is to be called before each operation of a run that begins now; `shares`: how much of it is done then."""
+        start, left, soonest = time.thread_time(), iter(shares), SEEN
+
+        def look() -> None:
+            nonlocal soonest
+            share = next(left, 0.0)
+            if share >= soonest:
+                soonest = share * OFTEN
+                self.fits(start, share)
+
+        return look
 
 
 _SPENT = "it takes more than {:g} s of CPU time and {} times torch's own, or more than {:g} s"

@@ -28,7 +28,7 @@ from gradcheck_cli.algebra.layers import Exact, Rounded
 from gradcheck_cli.algebra.number import ZERO, Ball
 from gradcheck_cli.floats import Floats, Format, pieces
 from gradcheck_cli.maps.map import Map, Row, Tensors, push, run, uncompiled
-from gradcheck_cli.maps.runs import numpy
+from gradcheck_cli.maps.runs import Pace, numpy, unhurried
 from gradcheck_cli.pool import empty
 from gradcheck_cli.shadow.columns import Columns
 from gradcheck_cli.shadow.intake import Intake
@@ -86,9 +86,11 @@ class Filter:
     first = 2
 
     def __init__(
-        self, map: Map, outputs: Tensors, form: Format, mode: str, checkpoint: Callable[[], None], words: int = 0
-    ) -> None:
-        self.map, self.outputs, self.form, self.mode, self.checkpoint = map, outputs, form, mode, checkpoint
+        self, map: Map, outputs: Tensors, form: Format, mode: str, checkpoint: Callable[[], None], words: int = 0,
+        pace: Pace = unhurried,
+    ) -> None:  # fmt: skip
+        self.map, self.outputs, self.form, self.mode = map, outputs, form, mode
+        self.checkpoint, self._pace = checkpoint, pace
         self.words, self._lacking = words or self.first, 0.0
         self._short, self._before = _NOTHING, (OPEN, OPEN, OPEN)  # of this run, and of that with fewer words
         self.held = self.told = self._tied = False
@@ -103,7 +105,7 @@ class Filter:
         words = 2 * self.words if self._lacking == OPEN else self.words + math.ceil((self._lacking + MARGIN) / WORD)
         if words > MOST:
             return None
-        longer = Filter(self.map, self.outputs, self.form, self.mode, self.checkpoint, words)
+        longer = Filter(self.map, self.outputs, self.form, self.mode, self.checkpoint, words, self._pace)
         longer._before, longer.taken = self._short if any(self._short) else self._before, self.taken
         return longer
 
@@ -156,7 +158,7 @@ class Filter:
         `limited`: with what rounding does where exponents have no limits. `slack`: with all that the authors of constants may
         have meant. `intake`: told of the code's operations, for `taken`."""
         layer = shadowed(self.words, Exact() if slack else Precise(), Rounded(self.form, limited))
-        shadow, leaves = _entered(self.map, layer, self.checkpoint)
+        shadow, leaves = _entered(self.map, layer, self.checkpoint, pace=self._pace)
         if intake is not None:
             intake.know((self.map.inputs, leaves, [row.cotangents for row in rows]))
         found: list[Shades] = []
@@ -291,10 +293,10 @@ def _pushed(
 
 
 def _entered(
-    map: Map, layer: Any, checkpoint: Callable[[], None], direction: Floats | None = None
+    map: Map, layer: Any, checkpoint: Callable[[], None], direction: Floats | None = None, pace: Pace = unhurried
 ) -> tuple[Columns, dict[str, Tensor]]:
     """A run whose inputs stand for themselves, and move along a direction."""
-    shadow, leaves, start = Columns(layer, True, map.state, checkpoint), map.leaves(), 0
+    shadow, leaves, start = Columns(layer, True, map.state, checkpoint, pace()), map.leaves(), 0
     for name, x in map.inputs.items():
         span, start = slice(start, start + x.numel()), start + x.numel()
         steps = () if direction is None else (direction[span] if direction[span].any() else np.zeros(1),)

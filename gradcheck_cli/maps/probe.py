@@ -34,7 +34,7 @@ from gradcheck_cli.maps.meant import Meant
 from gradcheck_cli.maps.orders import Orders
 from gradcheck_cli.maps.outside import Derive, Doubt, outside
 from gradcheck_cli.maps.quotient import PLAINLY, HeldTo
-from gradcheck_cli.maps.runs import Cells, Followed, Runs, flat, format_of, numpy
+from gradcheck_cli.maps.runs import Cells, Followed, Pace, Runs, flat, format_of, numpy, unhurried
 from gradcheck_cli.maps.second import Read
 from gradcheck_cli.maps.symmetric import Symmetrised, said
 from gradcheck_cli.shadow.rules import is_symmetric
@@ -91,7 +91,8 @@ class Options:
 
     `checkpoint` is called often; it raises where time is up. `ahead` is told the work that is left for certain, and what was
     done since it was told last; it raises where time will be up. `least`: the work that a run of the forward pass takes at
-    least, in one layer. `most_entries`: of larger tensors only the worst entry, and the
+    least, in one layer; `pace`: makes what is called before each operation of such a run, and raises where the rest of it will
+    take more time than there is. `most_entries`: of larger tensors only the worst entry, and the
     first ones that don't match, are reported. `effort`: the work for taking one failure apart.
     """
 
@@ -100,6 +101,7 @@ class Options:
     checkpoint: Callable[[], None] = lambda: None
     ahead: Callable[[float, float], None] = lambda left, done: None
     least: float = 0.0
+    pace: Pace = unhurried
     most_entries: int = 1000
     effort: float = FAILURE
 
@@ -132,7 +134,7 @@ class Probe:
     ) -> None:
         self.map, self.rows, self.options, self.kind, self.point = map, rows, options, kind, point
         written = None if meant is None else meant.written
-        self.mode, self.runs = mode, Runs(map, written, options.checkpoint, mode, options.ahead, options.least)
+        self.mode, self.runs = mode, Runs(map, written, options.checkpoint, mode, options.ahead, options.least, options.pace)
         self.orders, self.source = orders, self.runs if orders is None else orders.runs
         # whose quotients are taken, and what the reader calls it
         self.function, self.called = (map, PLAINLY) if meant is None or meant.same else (meant.map, meant.name)

@@ -219,7 +219,7 @@ class Reverse(Search):
         """What columns are certain of, if that is every entry of every row; of a large map, or of which entries balls are."""
         if not self._by_columns or self.count < LEAST or not self._marks or not self._direction.all():
             return []
-        first = Filter(self.map, outputs, self.form, self.mode, self.options.checkpoint)
+        first = Filter(self.map, outputs, self.form, self.mode, self.options.checkpoint, pace=self.options.pace)
         longer: Filter | None = first
         found, agrees = None, None
         while agrees is None and longer is not None:

@@ -7,6 +7,7 @@ from copy import copy
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, Protocol
+from weakref import proxy
 
 import numpy as np
 import torch
@@ -37,6 +38,15 @@ SEEN, SLOW = 1 / 8, 1 / 2
 the others don't."""
 
 
+Pace = Callable[[], Callable[[], None]]
+"""Makes what is called before each operation of a run of the forward pass, and raises where the rest of it won't fit in."""
+
+
+def unhurried() -> Callable[[], None]:
+    """There is all the time."""
+    return lambda: None
+
+
 class Formula(Protocol):
     """The map's outputs by mathematics instead of by its own operations."""
 
@@ -63,9 +73,10 @@ class Runs:
         mode: str = "reverse",
         ahead: Callable[[float, float], None] = lambda left, done: None,
         least: float = 0.0,
+        pace: Pace = unhurried,
     ) -> None:
         self.map, self.formula, self.checkpoint, self.mode = map, formula, checkpoint, mode
-        self._ahead, self._least, self._told = ahead, least, 0.0
+        self._ahead, self._least, self._told, self._pace = ahead, least, 0.0, pace
         self.opaque: dict[str, None] = {}
         self.first: tuple[Cells, dict[str, Floats]] | None = None
         self.follow: bool | None = None
@@ -234,10 +245,12 @@ class Runs:
             layers, 0, follow=follow, limit=limit, stops=map.stops, checkpoint=self.checkpoint, state=map.state,
             selections=self.selections,
         )  # fmt: skip
+        shadow.pace = self._pace()
         least, self._told = self._least * len(layers) * price(precision()), 0.0
         self._ahead(0.0, 0.0)
         if least:
-            shadow.checkpoint = partial(self._look_ahead, shadow, least)
+            # what holds a shadow by itself would keep all cells of the run until garbage is collected
+            shadow.checkpoint = partial(self._look_ahead, proxy(shadow), least)
         return shadow
 
     def _look_ahead(self, shadow: Shadow, least: float) -> None:

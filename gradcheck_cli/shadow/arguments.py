@@ -81,7 +81,7 @@ def run(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> Any
     """What an operation returns without the dispatch mode that calls this: torch 2.13 leaves out the conjugations within a
     kernel of complex numbers that runs in one."""
     kwargs = kwargs or {}
-    if not any(t.is_complex() for t in tensors_of((*args, *kwargs.values()))):
+    if not any([t.is_complex() for t in tensors_of((*args, *kwargs.values()) if kwargs else args)]):
         return func(*args, **kwargs)
     excluded = torch._C._dispatch_tls_local_exclude_set()
     for key in _LAZY:

@@ -73,8 +73,8 @@ class Columns(Watching):
 
     `guarded`: code runs that may write to memory behind torch's back; a sample of each operation is held against balls. `lost`:
     one of these went wrong, or something was asked or run that columns know nothing of; nothing holds then. `held`: something
-    was written to the `state`, see `shadow.mode`. `checkpoint`: as there. `told`: balls have more to tell of what rounding
-    did, for a float was converted to a shorter format, or a truth value isn't what exact arithmetic has.
+    was written to the `state`, see `shadow.mode`. `checkpoint`, `pace`: as there. `told`: balls have more to tell of what
+    rounding did, for a float was converted to a shorter format, or a truth value isn't what exact arithmetic has.
     """
 
     def __init__(
@@ -83,9 +83,10 @@ class Columns(Watching):
         guarded: bool = False,
         state: Callable[[], Collection[int]] = tuple,
         checkpoint: Callable[[], None] = lambda: None,
+        pace: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__()
-        self._checkpoint = checkpoint
+        self._checkpoint, self._pace = checkpoint, pace
         self.lost = self.held = self.told = False
         self._contents, self._state = Contents() if guarded else None, state
         self._audit = Audit() if guarded else None
@@ -113,6 +114,8 @@ class Columns(Watching):
 
     def watched(self, known: Overload, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         self._checkpoint()
+        if not self._within:
+            self._pace()
         if self.lost:
             return run(func, args, kwargs)
         if get_ident() == self._thread:

@@ -7,11 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._decomp import decomposition_table
-from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import flop_registry
 
 from gradcheck_cli.algebra import effort
-from gradcheck_cli.shadow.arguments import run, through
+from gradcheck_cli.shadow.arguments import run, tensors_of, through
 from gradcheck_cli.shadow.memory import FLOATS
 from gradcheck_cli.shadow.overloads import Overload
 from gradcheck_cli.shadow.rules import RULES
@@ -30,11 +29,12 @@ class Glance(Watching):
     decomposition, or has results of a strange layout; None where there is none. What a rule refuses isn't seen.
 
     `seconds`: what it takes at least to follow all operations once; `work`: what a run in one layer takes at least, at few
-    bits, see `algebra.effort`."""
+    bits, see `algebra.effort`; `before`: how much of that comes before each operation."""
 
     def __init__(self) -> None:
         super().__init__()
         self.seconds = self.work = 0.0
+        self.before: list[float] = []
         self._reasons: dict[int, tuple[Any, str]] = {}
         self._made: set[int] | None = None  # within another library's operation: what its own operations made
 
@@ -42,18 +42,19 @@ class Glance(Watching):
         return self._reasons[key][1] if (key := _key(tensor)) in self._reasons else None
 
     def watched(self, known: Overload, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        tensors = _tensors((args, kwargs))
-        inherited = next(filter(None, map(self.reason, tensors)), None)
+        self.before.append(self.work)
+        tensors = tensors_of((*args, *kwargs.values()))
+        inherited = next(filter(None, map(self.reason, tensors)), None) if self._reasons else None
         if known.foreign and tensors and all(map(_plain, tensors)):
             return self._through(known, inherited, tensors, args, kwargs)
-        written = known.base in MADE or any(map(is_sparse, tensors)) or _followed(known, args, kwargs)
-        new = None if inherited or known.view or written else known.name
+        described = inherited or known.view or known.base in MADE or any(map(is_sparse, tensors))
+        new = None if described or _followed(known, args, kwargs) else known.name
         result = run(func, args, kwargs)
         if not known.view:
             steps = _steps(known.func, args, kwargs, result)
             self.seconds += OPERATION + STEP * steps
             self.work += effort.OPERATION + steps
-        for output in _tensors(result):
+        for output in tensors_of((result,)):
             strange, numbers = not (_plain(output) or is_sparse(output)), output.is_floating_point() or output.is_complex()
             reason = inherited or (new if numbers or strange else None) or (known.name if strange else None)
             if reason and output.device.type != "meta" and (strange or numbers):
@@ -68,7 +69,7 @@ class Glance(Watching):
         with self:
             result = through(known, tensors, args, kwargs)
         made, self._made = self._made, before
-        for output in _tensors(result):
+        for output in tensors_of((result,)):
             if self.reason(output) is None and (inherited or _key(output) not in made):
                 self._reasons[_key(output)] = (output, inherited or known.name)
         if before is not None:
@@ -81,7 +82,7 @@ def _steps(func: Any, args: Any, kwargs: Any, result: Any) -> int:
     count = flop_registry.get(getattr(func, "overloadpacket", None))
     if count is not None:
         return int(count(*args, **kwargs, out_val=result)) // 2
-    return sum(t.numel() for t in _tensors(result))
+    return sum(t.numel() for t in tensors_of((result,)))
 
 
 def _followed(known: Overload, args: Any, kwargs: Any) -> bool:
@@ -97,10 +98,6 @@ def _plain(tensor: Tensor) -> bool:
     return tensor.layout is torch.strided and (
         tensor.dtype.to_real() in FLOATS or not (tensor.is_floating_point() or tensor.is_complex())
     )
-
-
-def _tensors(values: Any) -> list[Tensor]:
-    return [t for t in pytree.tree_leaves(values) if isinstance(t, Tensor)]
 
 
 def _key(tensor: Tensor) -> int:

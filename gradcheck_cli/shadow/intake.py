@@ -31,14 +31,17 @@ class Intake:
         return self.found
 
     def _know(self, value: Any) -> None:
-        if isinstance(value, Tensor) and _solid(value):
+        if isinstance(value, Tensor) and not self._is_known(value) and _solid(value):
             storage = value.untyped_storage()
             self._known[storage._cdata] = storage
+
+    def _is_known(self, tensor: Tensor) -> bool:
+        return tensor.layout is torch.strided and tensor.untyped_storage()._cdata in self._known
 
     def _take(self, value: Any) -> None:
         if isinstance(value, float):
             self.found.add(value.hex())  # nan is nan
-        elif isinstance(value, Tensor) and _solid(value) and value.untyped_storage()._cdata not in self._known:
+        elif isinstance(value, Tensor) and not self._is_known(value) and _solid(value):
             self._know(value)
             if value.is_floating_point():
                 with _disable_current_modes():  # nobody follows that
@@ -55,11 +58,12 @@ def _each(value: Any, do: Callable[[Any], None]) -> None:
         do(value)
     elif isinstance(value, (tuple, list)):
         for item in value:
-            _each(item, do)
-    elif not isinstance(value, _PLAIN) and isinstance(value, Mapping):
+            if type(item) not in _PLAIN:
+                _each(item, do)
+    elif isinstance(value, (dict, Mapping)):
         for item in value.values():
             _each(item, do)
 
 
-_PLAIN = (int, str, torch.dtype, torch.device, type(None))
-"""What most other arguments are, of which nothing is taken in: told before an abstract class is asked."""
+_PLAIN = frozenset({int, bool, str, type(None), torch.dtype, torch.device, torch.layout, torch.memory_format})
+"""What most other items are, of which nothing is taken in."""

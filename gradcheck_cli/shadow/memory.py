@@ -44,6 +44,10 @@ class _Storage:
     floats: bytearray
     literal: bool = False
 
+    def holds(self, size: int) -> bool:
+        """Whether there are cells for so many bytes."""
+        return size <= len(self.layers[0]) * self.dtype.itemsize
+
 
 class Memory:
     """The cells of every tensor that the shadow has met. A storage has cells in the layers that were in use when it was met.
@@ -157,9 +161,11 @@ class Memory:
 
     def load(self, tensor: torch.Tensor) -> _Storage:
         """The memory of the tensor's storage; where it is new to the shadow, it is filled with the floats."""
-        single, tensor = tensor.element_size(), as_real(tensor)
         storage = tensor.untyped_storage()
         memory = self._storages.get(storage._cdata)
+        if memory is not None and memory.dtype is tensor.dtype and memory.holds(storage.nbytes()):
+            return memory
+        single, tensor = tensor.element_size(), as_real(tensor)
         if memory is not None and memory.dtype is tensor.dtype:
             missing = storage.nbytes() // tensor.element_size() - len(memory.layers[0])
             for cells in memory.layers if missing > 0 else ():  # resized: what was added holds no values yet

@@ -95,9 +95,9 @@ class Shadow(Watching):
     under index 0. Precision is flint's at the time. `layers` may be shortened between operations: the layers dropped are not
     followed any further. `guarded`: code runs that may write to memory behind torch's back. `stops`: what code detaches from
     the graph is a constant, whatever is seeded as what is differentiated by. `checkpoint`: called before each operation; it
-    raises, no Exception, where time is up. `state`: storages, what is written to which without gradients is data from there
-    on. `work`: what was done so far, see `algebra.effort`. `selections`: what selections leave out is followed, which only nans
-    ask for.
+    raises, no Exception, where time is up. `pace`: the same, before those that aren't a rule's. `state`: storages, what is
+    written to which without gradients is data from there on. `work`: what was done so far, see `algebra.effort`. `selections`:
+    what selections leave out is followed, which only nans ask for.
     """
 
     def __init__(
@@ -114,6 +114,7 @@ class Shadow(Watching):
     ) -> None:
         super().__init__()
         self.size, self.checkpoint, self.state = size, checkpoint, state
+        self.pace: Callable[[], None] = lambda: None
         self.work = 0.0
         self.held = False  # something was written to the state
         self.opaque: dict[str, str | None] = {}
@@ -177,6 +178,7 @@ class Shadow(Watching):
     def watched(self, known: Overload, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         self.checkpoint()
         if not self._within:
+            self.pace()
             self.origins.entered(known.base)
         if self._graph is None or self._within:
             return self._followed(known, func, args, kwargs)

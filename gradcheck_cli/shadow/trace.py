@@ -18,7 +18,7 @@ from gradcheck_cli.shadow.arguments import tensors_of
 from gradcheck_cli.shadow.origins import Origin, Origins, advice, reason, selected
 from gradcheck_cli.verdict.shade import Place, Shade
 
-_FEW = 64
+_FEW = 256
 """Up to so many entries are looked at one by one, more by torch first."""
 
 
@@ -183,7 +183,11 @@ class Trace:
     ) -> None:
         """Record what an operation did to suspicious entries of its output; `cells` has the exact values of a tensor. `before`:
         its arguments' cells, each a list or one cell for ever. `together`: all entries count as one."""
-        exact, watched = cells(seen.output), _Watched(seen, form, before, cells)
+        exact = cells(seen.output)
+        suspects = [(entry, value) for entry, value in suspects if not (math.isfinite(value) and _perhaps_zero(exact[entry]))]
+        if not suspects:
+            return
+        watched = _Watched(seen, form, before, cells)
         there = self.marks(seen.output)
         known: dict[tuple[int, _Case], Mark] = {}
         for entry, value in suspects:
@@ -320,6 +324,10 @@ def suspicious(output: torch.Tensor, form: Format) -> Suspects:
     size = flat.abs()
     found = torch.nonzero(~((size >= least) & (size < math.inf))).reshape(-1)
     return list(zip(found.tolist(), flat[found].tolist(), strict=True)) if found.numel() else []
+
+
+def _perhaps_zero(cell: Cell) -> bool:
+    return isinstance(cell, arb) and bool(cell.contains(0))
 
 
 def _exact_zero(argument: Any, entry: int) -> bool:

@@ -6,6 +6,7 @@ import gc
 import inspect
 import logging
 import warnings
+import weakref
 from collections import namedtuple
 from itertools import count
 from typing import Any
@@ -21,6 +22,7 @@ from gradcheck_cli.callables import doubts, handover
 from gradcheck_cli.errors import GradcheckToolError, ImpreciseWarning, ToleratedWarning
 from gradcheck_cli.maps.map import Map
 from gradcheck_cli.maps.orders import Orders
+from gradcheck_cli.shadow.columns import Columns
 from gradcheck_cli.shadow.mode import Shadow
 from gradcheck_cli.shadow.rules import RULES
 from tests.custom_functions import SUBJECTS
@@ -626,12 +628,15 @@ def test_a_budget_looks_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
         budget.ahead(6.0, 0.0)
 
 
-def test_what_does_not_fit_is_left_in_the_middle_of_a_run(said: doubts.Reasons, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that would take four times what there is ends before half of that is gone."""
+@pytest.mark.parametrize(("mode", "entries"), [(Shadow, 40), (Columns, 300)])
+def test_what_does_not_fit_is_left_in_the_middle_of_a_run(
+    mode: type[Shadow | Columns], entries: int, said: doubts.Reasons, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that would take four times what there is ends before half of that is gone, on balls as on columns."""
     now, ran = count(0.0, 1e-3), []
-    followed = Shadow._followed
+    followed: Any = mode._followed
 
-    def counted(shadow: Shadow, *given: Any) -> Any:
+    def counted(shadow: Any, *given: Any) -> Any:
         ran.append(None)
         return followed(shadow, *given)
 
@@ -640,13 +645,53 @@ def test_what_does_not_fit_is_left_in_the_middle_of_a_run(said: doubts.Reasons, 
             x = x * 0.5 + 1
         return x
 
-    monkeypatch.setattr(Shadow, "_followed", counted)
+    monkeypatch.setattr(mode, "_followed", counted)
     monkeypatch.setattr("gradcheck_cli.callables.handover.time.thread_time", lambda: next(now) + len(ran) * 0.1)
     monkeypatch.setattr(handover, "FAST", 10.0)
     monkeypatch.setattr(handover, "TIMES", 0)
-    assert gradcheck(long, torch.linspace(0.1, 1.0, 40, dtype=torch.float64).requires_grad_(), fast_mode=True)
+    assert gradcheck(long, torch.linspace(0.1, 1.0, entries, dtype=torch.float64).requires_grad_(), fast_mode=True)
     assert "CPU time" in next(iter(said))
     assert 0 < len(ran) < 55
+
+
+def test_a_budget_foretells_the_rest_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the share of it that is done, from an eighth on, if what is left goes twice as fast: 0.2 s for half of it fit into a
+    second, 0.5 s for a fifth don't."""
+    now = [0.0]
+    monkeypatch.setattr("gradcheck_cli.callables.handover.time.thread_time", lambda: now[0])
+    monkeypatch.setattr(handover, "SECONDS", 1.0)
+    monkeypatch.setattr(handover, "TIMES", 0)
+    map = Map({"x": vector().detach()}, lambda leaves: {"y": leaves["x"].sin()})
+    budget = handover.Budget(map, {"y": vector()}, lambda: None, False, 0.0, (0.0, 0.0))
+    look = budget.pace([0.0, 0.1, 0.5, 0.9])
+    for now[0] in (0.0, 0.19, 0.2, 0.3, 0.9):  # of what comes after the last one nothing is known
+        look()
+    now[0] = 0.0
+    look = budget.pace([0.0, 0.1, 0.2])
+    look()
+    now[0] = 0.5
+    look()
+    with pytest.raises(handover.Spent):
+        look()
+
+
+def test_a_run_is_freed_when_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that a check has made waits for the search for garbage, which it puts off: the numbers of a run are many."""
+    made: list[weakref.ref[Shadow]] = []
+    begun = Shadow.__init__
+
+    def begin(self: Shadow, *given: Any, **named: Any) -> None:
+        made.append(weakref.ref(self))
+        begun(self, *given, **named)
+
+    monkeypatch.setattr(Shadow, "__init__", begin)
+    x = torch.linspace(0.1, 1.0, 40, dtype=torch.float64).requires_grad_()
+    gc.disable()
+    try:
+        assert gradcheck(lambda x: (x.exp() * 3).sin(), x, fast_mode=True)
+        assert made and not any(run() for run in made)
+    finally:
+        gc.enable()
 
 
 def test_no_garbage_is_looked_for_during_a_check() -> None:
