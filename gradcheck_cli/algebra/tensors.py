@@ -14,11 +14,12 @@ from typing import Any
 
 import torch
 from torch.autograd import forward_ad
+from torch.utils._python_dispatch import _disable_current_modes
 
 from gradcheck_cli.algebra.constants import CONSTANT_ULPS, evaluated
 from gradcheck_cli.algebra.parts import parts
 from gradcheck_cli.algebra.program import Program, inline
-from gradcheck_cli.errors import REFUSALS, InputError, first_line
+from gradcheck_cli.errors import REFUSALS, InputError, NoValue, first_line
 from gradcheck_cli.language.functions import ARRAY_KINDS, CONSTANT, PLACES, TABLE, Function
 from gradcheck_cli.language.parser import composition
 from gradcheck_cli.language.settings import as_index
@@ -213,6 +214,8 @@ class TensorAlgebra:
 
     def _call(self, row: Function, values: Sequence[Any], call: Callable[[], Any]) -> torch.Tensor:
         """Run torch's operation, and note where it cuts the graph."""
+        if row.ranked and _cut(values[[p.name for p in row.parameters].index(row.ranked)]):
+            raise NoValue(f"{row.name} of a matrix that it takes for one of lower rank: small singular values are left out")
         try:
             found = call()
         except (TypeError, *REFUSALS) as problem:
@@ -244,6 +247,14 @@ class TensorAlgebra:
         if math.isfinite(value) and not math.isfinite(nearest := made.item()):
             self.constants[nearest] = Constant(value)
         return made
+
+
+def _cut(matrix: torch.Tensor) -> bool:
+    """Whether some matrix has a singular value that torch takes for 0: below max(rows, columns) epsilons of the largest one, the
+    default of torch.linalg's `rtol`."""
+    with _disable_current_modes():
+        given = matrix.detach()
+        return bool(given.isfinite().all() and (torch.linalg.matrix_rank(given) < min(given.shape[-2:])).any())
 
 
 def _tracked(tensor: torch.Tensor) -> bool:

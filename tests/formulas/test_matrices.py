@@ -35,6 +35,19 @@ def test_a_singular_value_of_0() -> None:
     assert {check.exact for check in by_entry("svdvals(A)[0]", [[1, 1], [1, 1]]).values()} == {"0.5"}
 
 
+@pytest.mark.parametrize(("text", "given"), [("sum(pinv(A))", {}), ("sum(lstsq(A, b))", {"b": [[1.0], [3.0]]})])
+def test_a_matrix_that_torch_takes_for_one_of_lower_rank(text: str, given: dict[str, Any]) -> None:
+    """Isn't that of the formula: torch leaves out singular values below max(m, n) epsilons of the largest one (torch.linalg.pinv,
+    `rtol`), and has the gradient of what is left. In float64 it leaves out none of these, in float32 one."""
+    at = {"A": [[1.0, 2.0], [3.0, 6.0000001]], **given}
+    for dtype, verdict in (("float64", "match"), ("float32", "outside_domain")):
+        found = check_grad(text, at=at, dtype=dtype)
+        assert {check.verdict for check in found.checks if check.wrt[0].startswith("A")} <= {verdict, "imprecise"}
+    graded = check_grad(text, at={**at, "A": [[6.8e94, 1.6e93], [-1.6e-211, 7.9e-146]]})
+    assert graded.verdict == "outside_domain"
+    assert "lower rank" in str(graded.checks[0].detail)
+
+
 @pytest.mark.parametrize("text", ["cholesky(A)[1,1]", "eigvalsh(A)[0]"])
 def test_a_matrix_that_is_not_symmetric(text: str) -> None:
     """Is no matrix of which torch's gradient is one: it is outside of the domain; what is symmetric as it is written isn't."""
