@@ -250,8 +250,8 @@ class TensorAlgebra:
 
 
 def _cut(matrix: torch.Tensor) -> bool:
-    """Whether some matrix has a singular value that torch takes for 0: below max(rows, columns) epsilons of the largest one, the
-    default of torch.linalg's `rtol`."""
+    """Whether some matrix has a singular value that torch takes for 0: below max(rows, columns) epsilons of the largest one,
+    the default of torch.linalg's `rtol`."""
     with _disable_current_modes():
         given = matrix.detach()
         return bool(given.isfinite().all() and (torch.linalg.matrix_rank(given) < min(given.shape[-2:])).any())

@@ -255,7 +255,7 @@ def _sides(check: Check) -> str:
     if check.left is None and check.right is None:
         return ""
     sides = zip((check.left, check.right), ("left", "right"), _names(check), strict=True)
-    told = (f"{slope or '-'} from {name}{_AUTOGRADS * (check.side == side)}" for slope, side, name in sides)
+    told = (f"{slope or 'none'} from {name}{_AUTOGRADS * (check.side == side)}" for slope, side, name in sides)
     return f"{_KINK}: {', '.join(told)}"
 
 

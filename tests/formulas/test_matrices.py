@@ -37,8 +37,8 @@ def test_a_singular_value_of_0() -> None:
 
 @pytest.mark.parametrize(("text", "given"), [("sum(pinv(A))", {}), ("sum(lstsq(A, b))", {"b": [[1.0], [3.0]]})])
 def test_a_matrix_that_torch_takes_for_one_of_lower_rank(text: str, given: dict[str, Any]) -> None:
-    """Isn't that of the formula: torch leaves out singular values below max(m, n) epsilons of the largest one (torch.linalg.pinv,
-    `rtol`), and has the gradient of what is left. In float64 it leaves out none of these, in float32 one."""
+    """Isn't that of the formula: torch leaves out singular values below max(m, n) epsilons of the largest one (`rtol` of
+    torch.linalg.pinv), and has the gradient of what is left. In float64 it leaves out none of these, in float32 one."""
     at = {"A": [[1.0, 2.0], [3.0, 6.0000001]], **given}
     for dtype, verdict in (("float64", "match"), ("float32", "outside_domain")):
         found = check_grad(text, at=at, dtype=dtype)
