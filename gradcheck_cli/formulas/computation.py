@@ -86,8 +86,9 @@ class Computation:
         return np.full(self.count, np.nan)
 
     def _keep(self, names: Iterable[str]) -> None:
-        """Let torch's values of inputs and stages be kept."""
-        self.values |= {name: self._none() for name in dict.fromkeys(names) if name not in self.values}
+        """Let torch's values of stages be kept, as those of inputs are; what isn't in the chain has none."""
+        stages = {stage.name for stage in self.chain.stages} - self.values.keys()
+        self.values |= {name: self._none() for name in dict.fromkeys(names) if name in stages}
 
     def blank(self, of: str, wrt: Wrt, kind: str, inputs: Points | None = None) -> Column:
         """A column of undecided entries at these points. `inputs`: what a stage received there."""
