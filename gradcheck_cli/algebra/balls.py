@@ -92,6 +92,11 @@ def _sized(function: Callable[[Ball], Ball]) -> Callable[[Ball], Ball]:
     return sized
 
 
+def _falling(function: Callable[[Ball], Ball], x: Ball) -> Ball:
+    """A function that falls everywhere, of a finite ball: its values at the ends bound it, and only numbers are asked for."""
+    return function(x) if x.is_exact() else function(x.lower()).union(function(x.upper()))
+
+
 # -- operators and conditions -----------------------------------------------------------------------------------------
 
 add, sub, mul, div, neg, pos = operator.add, operator.sub, operator.mul, operator.truediv, operator.neg, operator.pos
@@ -275,11 +280,10 @@ _LARGE = 2.0**10
 
 
 def erfcx(x: Ball) -> Ball:
-    """exp(x**2)*erfc(x), without overflow. It falls everywhere, since 2*x*erfcx(x) < 2/sqrt(pi) (DLMF 7.8.2), so that the ends
-    of a ball bound it."""
+    """exp(x**2)*erfc(x), without overflow. It falls everywhere, since 2*x*erfcx(x) < 2/sqrt(pi) (DLMF 7.8.2)."""
     if x > _LARGE:  # before, arb takes ten times as long for it as for both factors
         return (x * x).hypgeom_u(HALF, HALF) / arb.pi().sqrt()
-    return _erfcx(x) if x.is_exact() or not x.is_finite() else _erfcx(x.lower()).union(_erfcx(x.upper()))
+    return _falling(_erfcx, x) if x.is_finite() else _erfcx(x)
 
 
 _erfcx = _sized(lambda x: exp(x * x) * x.erfc())
@@ -383,13 +387,13 @@ _RECURRENT = 1024
 
 
 def besselk(n: int, x: Ball) -> Ball:
-    """The modified Bessel function of the second kind of integer order, for x > 0."""
-    return _bessel(lambda x: _besselk(abs(n), x), x) if x > ZERO else NAN
+    """The modified Bessel function of the second kind of integer order, for x > 0, where it falls (DLMF 10.37)."""
+    return _falling(_sized(lambda x: _besselk(abs(n), x)), x) if x > ZERO and x.is_finite() else NAN
 
 
 def _besselk(n: int, x: Ball) -> Ball:
-    """Of order 1 by the Wronskian, then upwards, where no term is negative (DLMF 10.28.2, 10.29.1): arb integrates where the
-    argument is about the precision, for minutes."""
+    """Of a number. Of order 1 by the Wronskian, then upwards, where no term is negative (DLMF 10.28.2, 10.29.1): arb integrates
+    where the argument is about the precision, for minutes."""
     if n > _RECURRENT:
         return x.bessel_k(arb(n))
     if x > ctx.prec:  # arb has its asymptotic expansion
@@ -469,12 +473,16 @@ def gammaincc(a: Ball, x: Ball) -> Ball:
 
 
 def _incomplete(function: Callable[[Ball, Ball], Ball], a: Ball, x: Ball, at_zero: Ball) -> Ball:
+    """Of numbers; of balls by two of their corners, for it rises with one argument and falls with the other: a variable with
+    the gamma distribution of a larger a is the sum of one of a smaller a and a positive one."""
     if not (ZERO < a < _FAR and x < _FAR):
         return NAN
     if x.is_zero():
         return at_zero
     if not x > ZERO:
         return NAN
+    if not (a.is_exact() and x.is_exact()):
+        return _incomplete(function, a.lower(), x.upper(), at_zero).union(_incomplete(function, a.upper(), x.lower(), at_zero))
     y = function(a, x)
     return y if y.rel_accuracy_bits() > _GOOD else _again(function, y, a, x)
 
@@ -484,8 +492,9 @@ def _upper(a: Ball, x: Ball) -> Ball:
 
 
 def _lower(a: Ball, x: Ball) -> Ball:
-    """x**a*exp(-x)/gamma(a + 1) times the sum of x**k/((a + 1)...(a + k)), all of whose terms are positive (DLMF 8.7.1); from a
-    on, where that has many and the value is no small one, 1 less the upper function. arb's own takes minutes about a."""
+    """Of numbers: x**a*exp(-x)/gamma(a + 1) times the sum of x**k/((a + 1)...(a + k)), all of whose terms are positive (DLMF
+    8.7.1); from a on, where that has many and the value is no small one, 1 less the upper function. arb's own takes minutes
+    about a."""
     if not x < a:
         return ONE - _upper(a, x)
     total, term, k, least = ONE, ONE, 0, two_to(-ctx.prec)

@@ -214,7 +214,7 @@ class TensorAlgebra:
 
     def _call(self, row: Function, values: Sequence[Any], call: Callable[[], Any]) -> torch.Tensor:
         """Run torch's operation, and note where it cuts the graph."""
-        if row.ranked and _cut(values[[p.name for p in row.parameters].index(row.ranked)]):
+        if row.ranked and _cut(values[0]):
             raise NoValue(f"{row.name} of a matrix that it takes for one of lower rank: small singular values are left out")
         try:
             found = call()

@@ -51,7 +51,7 @@ ulps         how far torch's kernel may be off in a function evaluation, in ulps
 absolute     the size of the intermediate results that a kernel adds up (cancellation near a zero of the function): its
              error may reach `ulps` ulps of that size too.
 stalls       a condition on the parameters and on `order` (of differentiation) under which torch's kernel loops for ever.
-ranked       the parameter whose small singular values torch leaves out: where it leaves any out, its value is no value of the row's.
+ranked       true: torch leaves small singular values of the first array out, and where it does its value is none of the row's.
 source       where the definition and its constants come from; empty: the function's page in torch's documentation.
 """
 
@@ -140,7 +140,7 @@ class Function:
     ulps: int = 4
     absolute: float = 0.0
     stalls: str = ""
-    ranked: str = ""
+    ranked: bool = False
     source: str = ""
 
     @cached_property
@@ -546,8 +546,8 @@ ARRAYS: tuple[Function, ...] = (
     _row("lu.L", "x: array", array="lu_lower", torch="linalg.lu", source="which rows are exchanged changes where two numbers are equal in size"),
     _row("lu.U", "x: array", array="lu_upper", torch="linalg.lu", source="which rows are exchanged changes where two numbers are equal in size"),
     _row("matrix_exp", "x: array", "", "expm", array="matrix_exp"),
-    _row("pinv", "x: array", array="pinv", torch="linalg.pinv", ranked="x", source="of full rank: beside any other there is no derivative"),
-    _row("lstsq", "x: array, y: array", array="lstsq", torch="linalg.lstsq", ranked="x", source="the solution, of full rank"),
+    _row("pinv", "x: array", array="pinv", torch="linalg.pinv", ranked=True, source="of full rank: beside any other there is no derivative"),
+    _row("lstsq", "x: array, y: array", array="lstsq", torch="linalg.lstsq", ranked=True, source="the solution, of full rank"),
     _row("matrix_norm", "x: array, ord: order = 'fro'", array="matrix_norm", torch="linalg.matrix_norm"),
     _row("linalg_norm", "x: array, ord: order = ()", array="linalg_norm", torch="linalg.norm", source="torch.linalg.norm: of a matrix where ord is given"),
     _row("cond", "x: array, p: order = ()", array="cond", torch="linalg.cond",

@@ -401,6 +401,7 @@ def hostile(row: Function) -> list[Point]:
     values: tuple[Any, ...] = (
         300.25,
         950.5,
+        arb(1e10, 9.9e9),
         1e300,
         -1e300,
         5e-324,
@@ -415,7 +416,7 @@ def hostile(row: Function) -> list[Point]:
         arb(1e300, 1e290),
     )
     if sum(p.kind in ("tensor", "scalar") for p in row.parameters) > 1:
-        values = values[:9] + (arb(0, 1e300),)
+        values = values[:10] + (arb(0, 1e300),)
     return points(row, values)
 
 

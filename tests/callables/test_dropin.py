@@ -607,15 +607,20 @@ def test_a_budget_is_told_of_second_derivatives(monkeypatch: pytest.MonkeyPatch)
     assert told and all(isinstance(getattr(ahead, "__self__", None), handover.Budget) for ahead in told)
 
 
-def test_a_budget_looks_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is spent where the work that is left won't fit, at the pace of what was done; what else took time is no part of its
-    pace."""
+def a_second(monkeypatch: pytest.MonkeyPatch) -> tuple[handover.Budget, list[float]]:
+    """A budget of a second, and the clock that it reads."""
     now = [0.0]
     monkeypatch.setattr("gradcheck_cli.callables.handover.time.thread_time", lambda: now[0])
     monkeypatch.setattr(handover, "SECONDS", 1.0)
     monkeypatch.setattr(handover, "TIMES", 0)
     map = Map({"x": vector().detach()}, lambda leaves: {"y": leaves["x"].sin()})
-    budget = handover.Budget(map, {"y": vector()}, lambda: None, False, 0.0, (0.0, 0.0))
+    return handover.Budget(map, {"y": vector()}, lambda: None, False, 0.0, (0.0, 0.0)), now
+
+
+def test_a_budget_looks_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is spent where the work that is left won't fit, at the pace of what was done; what else took time is no part of its
+    pace."""
+    budget, now = a_second(monkeypatch)
     budget.ahead(100.0, 0.0)  # nothing was done yet, so nothing is known
     now[0] = 0.5
     budget.ahead(9.0, 10.0)
@@ -657,12 +662,7 @@ def test_what_does_not_fit_is_left_in_the_middle_of_a_run(
 def test_a_budget_foretells_the_rest_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the share of it that is done, from an eighth on, if what is left goes twice as fast: 0.2 s for half of it fit into a
     second, 0.5 s for a fifth don't."""
-    now = [0.0]
-    monkeypatch.setattr("gradcheck_cli.callables.handover.time.thread_time", lambda: now[0])
-    monkeypatch.setattr(handover, "SECONDS", 1.0)
-    monkeypatch.setattr(handover, "TIMES", 0)
-    map = Map({"x": vector().detach()}, lambda leaves: {"y": leaves["x"].sin()})
-    budget = handover.Budget(map, {"y": vector()}, lambda: None, False, 0.0, (0.0, 0.0))
+    budget, now = a_second(monkeypatch)
     look = budget.pace([0.0, 0.1, 0.5, 0.9])
     for now[0] in (0.0, 0.19, 0.2, 0.3, 0.9):  # of what comes after the last one nothing is known
         look()
