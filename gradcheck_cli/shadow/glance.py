@@ -10,7 +10,7 @@ from torch._decomp import decomposition_table
 from torch.utils.flop_counter import flop_registry
 
 from gradcheck_cli.algebra import effort
-from gradcheck_cli.shadow.arguments import is_plain, kind_of, run, tensors_of, through
+from gradcheck_cli.shadow.arguments import run, tensors_of, through
 from gradcheck_cli.shadow.memory import FLOATS
 from gradcheck_cli.shadow.overloads import Overload
 from gradcheck_cli.shadow.rules import RULES
@@ -48,7 +48,7 @@ class Glance(Watching):
         if known.foreign and tensors and all(map(_plain, tensors)):
             return self._through(known, inherited, tensors, args, kwargs)
         described = inherited or known.view or known.base in MADE or any(map(is_sparse, tensors))
-        new = not (described or _followed(known, args, kwargs))
+        new = None if described or _followed(known, args, kwargs) else known.name
         result = run(func, args, kwargs)
         if not known.view:
             steps = _steps(known.func, args, kwargs, result)
@@ -56,8 +56,7 @@ class Glance(Watching):
             self.work += effort.OPERATION + steps
         for output in tensors_of((result,)):
             strange, numbers = not (_plain(output) or is_sparse(output)), output.is_floating_point() or output.is_complex()
-            name = f"{known.name} ({kind_of(output)})" if strange and not is_plain(output) else known.name
-            reason = inherited or (name if strange or (new and numbers) else None)
+            reason = inherited or (new if numbers or strange else None) or (known.name if strange else None)
             if reason and output.device.type != "meta" and (strange or numbers):
                 self._reasons[_key(output)] = (output, reason)  # kept, so that no address is used again
             elif self._made is not None:
